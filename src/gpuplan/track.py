@@ -24,8 +24,10 @@ import os
 import signal
 import sys
 import time
-from types import FrameType
-from typing import Any, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 try:
     import resource
@@ -140,7 +142,7 @@ class Track:
         self._last_write = time.monotonic()
 
     def epoch(self, epoch: int, *, samples: int, seconds: float, **values: Scalar) -> None:
-        """Close epoch number `epoch` (from 1): rows this rank trained on in it, and the seconds of its training loop."""
+        """Close epoch `epoch` (from 1): the rows this rank trained on in it, the seconds of its training loop."""
         self.flush()
         self.write("epoch", epoch=epoch, step=self.step_count, samples=samples, seconds=round(seconds, 6), **values)
         self.mark()

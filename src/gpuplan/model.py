@@ -1,0 +1,682 @@
+"""Every noun of gpuplan, frozen. It holds values and their bounds, never a decision, a file or a clock.
+
+The order is the pipeline's: what the user wants (Experiment, Run), what a step needs (Footprint), what there is
+(Gpu, Machine, Offer, Evidence, World), what will be (Quantity, Estimate, Placement, Plan, Finding), what was
+(Measurement, Outcome).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable  # noqa: TC003  pydantic reads annotations when it runs
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from gpuplan.units import parse_bandwidth, parse_bytes, parse_duration, parse_usd
+
+MAX_RUNS = 100_000
+MAX_RANKS = 4096
+
+
+class Noun(BaseModel):
+    """Frozen, and strict about keys: a typo is an error, not an extra."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- values of a spec
+
+
+class Unit(NamedTuple):
+    """How a figure with a unit is read from a spec and written back."""
+
+    parse: Callable[[str], float]
+    example: str
+    suffix: str
+
+    def read(self, value: object) -> float:
+        """The figure inside `value`; raises ValueError."""
+        if isinstance(value, str):
+            return self.parse(value)
+        raise ValueError(f"give a unit, as in {self.example}")
+
+    def write(self, value: float) -> str:
+        """The figure as a text that `read` takes."""
+        return f"{value!r} {self.suffix}"
+
+
+BYTES = Unit(parse_bytes, "50 GB", "B")
+BYTES_PER_SECOND = Unit(parse_bandwidth, "100 Mbit/s", "B/s")
+SECONDS = Unit(parse_duration, "90 s or 5 days", "s")
+DOLLARS = Unit(parse_usd, "50 USD", "USD")
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError("a setting is a number, a text or true/false")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a setting cannot be NaN or infinite")
+    return value
+
+
+Scalar: TypeAlias = Annotated[
+    bool | int | float | str,
+    BeforeValidator(_scalar),
+    AfterValidator(_finite),
+    WithJsonSchema({"type": ["boolean", "number", "string"]}),
+]
+Bytes: TypeAlias = Annotated[
+    int, BeforeValidator(BYTES.read, json_schema_input_type=str), PlainSerializer(BYTES.write, return_type=str)
+]
+BytesPerSecond: TypeAlias = Annotated[
+    float,
+    BeforeValidator(BYTES_PER_SECOND.read, json_schema_input_type=str),
+    PlainSerializer(BYTES_PER_SECOND.write, return_type=str),
+]
+Seconds: TypeAlias = Annotated[
+    float, BeforeValidator(SECONDS.read, json_schema_input_type=str), PlainSerializer(SECONDS.write, return_type=str)
+]
+Dollars: TypeAlias = Annotated[
+    float, BeforeValidator(DOLLARS.read, json_schema_input_type=str), PlainSerializer(DOLLARS.write, return_type=str)
+]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Key: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
+Positive: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
+Settings: TypeAlias = dict[Key, Scalar]
+Axis: TypeAlias = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_RUNS)]
+
+
+# ---------------------------------------------------------------- what the user wants
+
+
+class Control(Noun):
+    """A named point of its own, to hold the others against."""
+
+    name: Name
+    settings: Settings = Field(default_factory=dict, description="what differs from `settings`")
+    command: Text | None = Field(default=None, description="its own command, if it is another program")
+    train: bool = Field(default=True, description="false: it only evaluates")
+
+
+class Stage(Noun):
+    """One of several ordered waves; its runs start when the wave before has ended."""
+
+    name: Name
+    settings: Settings = Field(default_factory=dict, description="what differs from `settings`")
+    repeats: Positive = Field(default=1, description="how often each point runs in this stage")
+    gpus: list[str] = Field(default_factory=list, description="the GPU tier of this stage")
+
+
+class Roles(Noun):
+    """Which settings mean what, for programs that gpuplan does not know: a setting's name, or a number."""
+
+    batch: Key | int | None = Field(default=None, description="rows of one optimizer step, over all ranks")
+    micro_batch: Key | int | None = Field(default=None, description="rows of one forward pass on one rank")
+    accumulation: Key | int | None = Field(default=None, description="forward passes to one optimizer step")
+    sequence: Key | int | None = Field(default=None, description="tokens of one row")
+    steps: Key | int | None = Field(default=None, description="optimizer steps of the run")
+    epochs: Key | int | None = Field(default=None, description="passes over the training rows")
+    warmup_steps: Key | int | None = Field(default=None, description="steps of learning-rate warm-up")
+    train_rows: Key | int | None = Field(default=None, description="training rows of one epoch")
+    eval_rows: Key | int | None = Field(default=None, description="rows of one evaluation")
+    precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16")
+    threads: Key | int | None = Field(default=None, description="CPU threads of one rank")
+    learning_rate: Key | float | None = None
+
+
+class Architecture(Noun):
+    """A transformer by its dimensions; each a number or the name of a setting."""
+
+    kind: Literal["encoder", "decoder"]
+    layers: Key | int
+    d_model: Key | int
+    heads: Key | int
+    feedforward: Key | int
+    vocabulary: Key | int
+    sequence: Key | int | None = Field(default=None, description="default: the role `sequence`")
+    kv_heads: Key | int | None = Field(default=None, description="grouped-query attention; default: heads")
+    gated: bool = Field(default=False, description="a gated feed-forward (three matrices instead of two)")
+    tied: bool = Field(default=False, description="the output head shares the embedding")
+    learned_positions: bool = False
+    classes: Key | int | None = Field(default=None, description="outputs of a classifier, in place of the vocabulary")
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    checkpointing: bool = Field(default=False, description="activations recomputed in the backward pass")
+
+
+class FootprintSource(Noun):
+    """Where the footprint of one step comes from; exactly one of these."""
+
+    model: Architecture | Text | None = Field(default=None, description="dimensions, or a Hugging Face config.json")
+    trace: Text | None = Field(default=None, description="module:function that builds one training step")
+    logs: Text | None = Field(default=None, description="a glob of logs of earlier runs")
+
+
+class Environment(Noun):
+    """Where and with what the commands run."""
+
+    python: Text | None = Field(default=None, description="interpreter that stands for `python` in commands")
+    workdir: Text = "."
+    variables: dict[Key, str] = Field(default_factory=dict)
+
+
+class Input(Noun):
+    """A file or folder that the commands read; braces may name settings."""
+
+    path: Text
+    create: Text | None = Field(default=None, description="the command that makes it")
+    splits: list[Name] = Field(default_factory=list)
+
+
+class Checkpoint(Noun):
+    """How the program saves and resumes."""
+
+    every: Text | None = Field(default=None, description="as in: 1000 steps, 10 min, 1 epoch")
+    keep: Positive | None = Field(default=None, description="how many stay on disk; default: all")
+    files: Text = "checkpoint-*"
+    resume: Text | None = Field(default=None, description="appended to the command of a resumed run")
+    signal: Literal["none", "SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"] = "none"
+
+
+class Compute(Noun):
+    """What the user would run on."""
+
+    on: list[Name] = Field(default_factory=lambda: ["local"])
+    gpus: list[str] = Field(default_factory=list)
+    reliability: Annotated[float, Field(ge=0, le=1)] | None = None
+    disk: Bytes | None = None
+    download: BytesPerSecond | None = None
+    threads: Positive | None = Field(default=None, description="CPU threads of one rank; default: an equal share")
+
+
+class Limits(Noun):
+    """Where the plan and the runs have to stop."""
+
+    budget: Dollars | None = None
+    deadline: Seconds | None = None
+    run: Seconds | None = Field(default=None, description="the longest one run may take; then it is timed out")
+    grace: Seconds = Field(default=30.0, description="from asking a run to end until it is killed")
+
+
+class Experiment(Noun):
+    """The parsed spec: what varies, what it runs, where, and what it should show."""
+
+    name: Name
+    command: Text | None = None
+    workload: Name | None = None
+    settings: Settings = Field(default_factory=dict)
+    vary: dict[Key, Axis] = Field(default_factory=dict, description="the product of these")
+    zip: dict[Key, Axis] = Field(default_factory=dict, description="lists of one length, taken together")
+    points: list[Settings] = Field(default_factory=list, description="points listed one by one")
+    seeds: list[int] = Field(default_factory=list)
+    controls: list[Control] = Field(default_factory=list)
+    names: Text | None = Field(default=None, description="how runs are named, as in {size}-s{seed}")
+    roles: Roles = Roles()
+    footprint: FootprintSource | None = None
+    ranks: Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)] = 1
+    copies: Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)] = 1
+    stages: list[Stage] = Field(default_factory=list)
+    environment: Environment = Environment()
+    inputs: list[Input] = Field(default_factory=list)
+    checkpoint: Checkpoint = Checkpoint()
+    compute: Compute = Compute()
+    limits: Limits = Limits()
+    expect: list[Text] = Field(default_factory=list)
+
+
+class Run(Noun):
+    """One point of the experiment. A gang of ranks or of copies is one run."""
+
+    name: Name
+    key: str = Field(description="hash of all that decides its result; the same key is the same run")
+    settings: Settings
+    point: Settings = Field(description="what varies, with its value here")
+    seed: int | None = None
+    ranks: int = 1
+    copies: int = 1
+    stage: str | None = None
+    control: str | None = None
+    train: bool = True
+    command: Text = Field(description="the template; braces are filled when it starts")
+
+
+# ---------------------------------------------------------------- what is known of numbers
+
+Source: TypeAlias = Literal["measured", "scaled", "traced", "closed_form", "assumed"]
+
+SOURCES: tuple[Source, ...] = ("measured", "scaled", "traced", "closed_form", "assumed")
+"""Strongest first."""
+
+
+class Quantity(Noun):
+    """A number with its 80 % interval, where it comes from and why; the unit is in the name of the field."""
+
+    p10: float
+    p50: float
+    p90: float
+    source: Source
+    because: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.p10 <= self.p50 <= self.p90:
+            raise ValueError(f"an interval has to be ordered: {self.p10}, {self.p50}, {self.p90}")
+        return self
+
+    def times(self, factor: float) -> Quantity:
+        """The same figure in another unit or multiple; `factor` is not negative."""
+        return self.model_copy(update={"p10": self.p10 * factor, "p50": self.p50 * factor, "p90": self.p90 * factor})
+
+
+class Line(Noun):
+    """A quantity as a function of the micro-batch: intercept + slope x batch."""
+
+    intercept: float = 0.0
+    slope: float = 0.0
+
+    def at(self, batch: float) -> float:
+        """The value at `batch` rows."""
+        return self.intercept + self.slope * batch
+
+
+OperatorClass: TypeAlias = Literal["matmul", "attention", "convolution", "elementwise", "embedding", "optimizer"]
+Component: TypeAlias = Literal[
+    "parameters", "gradients", "optimizer", "activations", "logits", "temporaries", "inputs", "buffers"
+]
+
+
+class Operators(Noun):
+    """One class of operators over a whole step (forward, backward and optimizer)."""
+
+    kind: OperatorClass
+    flops: Line
+    moved_bytes: Line
+    kernels: int = Field(ge=0)
+
+
+class Moment(Noun):
+    """Bytes alive, by component, at one instant of the step that may be the peak."""
+
+    phase: Literal["forward", "backward", "optimizer"]
+    alive_bytes: dict[Component, Line]
+
+    def total_bytes(self, batch: float) -> float:
+        """All components together at `batch` rows."""
+        return sum(line.at(batch) for line in self.alive_bytes.values())
+
+
+class Footprint(Noun):
+    """What one training step of one rank needs, on whatever GPU, as a function of the micro-batch."""
+
+    source: Source
+    because: str
+    parameters: int
+    gradient_bytes: int
+    checkpoint_bytes: int
+    operators: tuple[Operators, ...]
+    moments: tuple[Moment, ...] = Field(min_length=1, description="the peak is the largest of them at a batch")
+    precision: str = "fp32"
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    def peak(self, batch: float) -> Moment:
+        """The moment that is the peak at `batch` rows."""
+        return max(self.moments, key=lambda moment: moment.total_bytes(batch))
+
+    def flops(self, batch: float) -> float:
+        """Floating-point operations of one step at `batch` rows."""
+        return sum(operators.flops.at(batch) for operators in self.operators)
+
+    def moved_bytes(self, batch: float) -> float:
+        """Bytes read and written by one step at `batch` rows."""
+        return sum(operators.moved_bytes.at(batch) for operators in self.operators)
+
+
+# ---------------------------------------------------------------- what there is
+
+
+class Gpu(Noun):
+    """One accelerator's facts, without a price. A CPU is a row too, with the rates measured on it."""
+
+    name: str
+    kind: Literal["gpu", "cpu"] = "gpu"
+    memory_bytes: int
+    bandwidth_bytes_per_s: float | None = None
+    peak_flops: dict[str, float] = Field(default_factory=dict, description="dense, by precision, per second")
+    link_bytes_per_s: float | None = None
+    compute_capability: str | None = None
+    source: str
+    checked: Literal["measured", "seen", "partly", "recalled", "conflict", "assumed"]
+    notes: str = ""
+
+
+class Device(Noun):
+    """One place for one rank on a machine: a GPU, or a share of the CPU's cores."""
+
+    index: int
+    gpu: str
+    memory_bytes: int
+    used_bytes: int = 0
+    identity: str = ""
+
+
+class Machine(Noun):
+    """The machine gpuplan is on."""
+
+    name: str = "this machine"
+    cpu: str
+    cores: int
+    memory_bytes: int
+    devices: tuple[Device, ...]
+    threads_per_rank: int = 1
+
+
+class Offer(Noun):
+    """A machine one can have. What a source does not state is None, and is shown as unknown."""
+
+    id: str
+    place: str
+    gpu: str
+    gpu_count: int
+    price_usd_per_h: float | None
+    available: int | None = None
+    reliability: float | None = None
+    disk_bytes: int | None = None
+    download_bytes_per_s: float | None = None
+    as_of: str
+    source: str
+
+
+class Evidence(Noun):
+    """A measured fact: what ran where, with which software, and how fast and large it was."""
+
+    id: str = Field(description="content hash: the same log twice is one fact")
+    kind: Literal["run", "probe", "log"]
+    experiment: str
+    run: str
+    settings: Settings
+    command: str = ""
+    gpu: str
+    ranks: int = 1
+    threads: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    measurement: Measurement
+    taken: str = Field(description="UTC date")
+    log: str = ""
+
+
+class FileFact(Noun):
+    """What stands at a path that the experiment names."""
+
+    path: str
+    exists: bool
+    size_bytes: int = 0
+    is_folder: bool = False
+    rows: int | None = None
+    splits: dict[str, int | None] = Field(default_factory=dict, description="split name to rows, where countable")
+    near: tuple[str, ...] = Field(default=(), description="names beside it that look alike")
+    digest: str = ""
+
+
+class CommandFact(Noun):
+    """Whether a command's program can be started in the run's environment."""
+
+    program: str
+    path: str | None = None
+    problem: str | None = None
+    names: frozenset[str] = Field(default=frozenset(), description="environment variables its script reads by name")
+
+
+class History(Noun):
+    """What the store knows of one run of this experiment."""
+
+    name: str
+    key: str
+    state: str
+
+
+class World(Noun):
+    """Everything impure that planning looks at, captured once."""
+
+    today: str
+    machine: Machine
+    gpus: dict[str, Gpu]
+    offers: tuple[Offer, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    footprints: dict[str, Footprint] = Field(default_factory=dict, description="traced, by run key")
+    files: dict[str, FileFact] = Field(default_factory=dict)
+    programs: dict[str, CommandFact] = Field(default_factory=dict)
+    history: tuple[History, ...] = ()
+    disk_free_bytes: int = 0
+    places: dict[str, str] = Field(default_factory=dict, description="spec key path to file:line:col")
+
+
+# ---------------------------------------------------------------- what will be
+
+
+class MemoryEstimate(Noun):
+    """Peak memory of one rank, three numbers that are never mixed; fit is judged on `device_bytes`."""
+
+    allocated_bytes: Quantity
+    reserved_bytes: Quantity
+    device_bytes: Quantity
+    components_bytes: dict[str, float]
+    capacity_bytes: int
+    fits: Literal["OK", "TIGHT", "NO FIT", "UNKNOWN"]
+
+
+class Assumption(Noun):
+    """Something taken for granted, and how to replace it."""
+
+    text: str
+    change: str = ""
+
+
+class Estimate(Noun):
+    """What one run means on one GPU."""
+
+    run: str
+    gpu: str
+    memory: MemoryEstimate
+    step_s: Quantity
+    steps: int | None
+    duration_s: Quantity
+    disk_bytes: Quantity
+    assumptions: tuple[Assumption, ...] = ()
+
+
+class Finding(Noun):
+    """One thing that is wrong or worth knowing, with its place, reason and fix."""
+
+    severity: Literal["error", "warning", "note"]
+    check: str
+    message: str
+    place: str
+    because: str
+    fix: str
+
+
+class Placement(Noun):
+    """Which devices of which offer a run has, and when, counted from the start of the plan."""
+
+    run: str
+    offer: str
+    devices: tuple[int, ...]
+    start_s: Quantity
+    end_s: Quantity
+
+
+class Totals(Noun):
+    """The whole plan in a line."""
+
+    runs: int
+    finished: int = Field(description="of them already done, by key")
+    makespan_s: Quantity
+    device_hours: Quantity
+    cost_usd: Quantity
+    disk_bytes: Quantity
+
+
+class Fingerprints(Noun):
+    """Hashes of what the plan was made from; `apply` compares all but the evidence."""
+
+    spec: str
+    machine: str
+    inputs: str
+    offers: str
+    evidence: str
+
+
+class Plan(Noun):
+    """The file that `apply` carries out to the letter."""
+
+    SCHEMA: ClassVar[str] = "gpuplan.plan/1"
+
+    schema_: Literal["gpuplan.plan/1"] = Field(default="gpuplan.plan/1", alias="schema")
+    experiment: Experiment
+    spec_path: str
+    base: str = Field(description="the folder that relative paths start from")
+    fingerprints: Fingerprints
+    prices_as_of: str | None
+    machine: Machine
+    runs: tuple[Run, ...]
+    estimates: tuple[Estimate, ...]
+    placements: tuple[Placement, ...]
+    findings: tuple[Finding, ...]
+    totals: Totals
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+# ---------------------------------------------------------------- what was
+
+
+class Measurement(Noun):
+    """What one run's own records and the samples of its processes say. Unknown is None."""
+
+    world_size: int = 1
+    dataset_rows: int | None = None
+    batch_size: int | None = Field(default=None, description="global rows a step, as the program states it")
+    parameters: int | None = None
+    steps: int = 0
+    epochs: int = 0
+    samples_per_epoch_by_rank: tuple[float, ...] = ()
+    step_s: float | None = Field(default=None, description="median, warm-up left out")
+    step_p10_s: float | None = None
+    step_p90_s: float | None = None
+    epoch_s: float | None = Field(default=None, description="mean seconds of the training loop of one epoch")
+    samples_per_s: float | None = Field(default=None, description="all ranks together, training only")
+    startup_s: float | None = Field(default=None, description="from the launch to the first training step")
+    other_s: float | None = Field(default=None, description="after start-up, outside training steps")
+    duration_s: float | None = None
+    peak_host_bytes: int | None = Field(default=None, description="resident, largest rank")
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    peak_device_bytes: int | None = Field(default=None, description="as the driver counts it, largest device")
+    peak_tree_bytes: int | None = Field(default=None, description="resident, all processes of the run together")
+    checkpoint_bytes: int | None = None
+    disk_bytes: int | None = None
+    final: dict[str, float] = Field(default_factory=dict)
+    best: dict[str, float] = Field(default_factory=dict)
+    flags: tuple[str, ...] = Field(default=(), description="what makes these numbers doubtful")
+
+
+Status: TypeAlias = Literal[
+    "finished",
+    "oom_device",
+    "oom_host",
+    "diverged",
+    "timed_out",
+    "preempted",
+    "killed",
+    "crashed",
+    "lost",
+]
+
+
+class Outcome(Noun):
+    """How a run ended, why we think so, and what to do next."""
+
+    status: Status
+    exit_code: int | None = None
+    signal: int | None = None
+    because: str
+    advice: str
+    tail: tuple[str, ...] = ()
+
+
+class Ending(Noun):
+    """How the processes of one attempt ended, as the shim recorded it; it survives gpuplan."""
+
+    exit_code: int | None = Field(default=None, description="None: a signal ended it, or nobody saw the end")
+    signal: int | None = None
+    timed_out: bool = False
+    stop_requested: bool = False
+    problem: str | None = Field(default=None, description="why the command could not be started")
+    started_at: float | None = Field(default=None, description="seconds since the epoch")
+    ended_at: float | None = None
+    peak_process_bytes: int | None = Field(default=None, description="largest resident process, by getrusage")
+    cpu_s: float | None = None
+
+
+class Sample(Noun):
+    """What one look at a running run's processes and devices showed."""
+
+    at: float = Field(description="seconds since the epoch")
+    processes: int
+    host_bytes: int = Field(description="resident, all processes of the run")
+    cpu_s: float = Field(description="since each of them started, all together")
+    device_bytes: int | None = Field(default=None, description="GPU memory of the run's processes, largest device")
+    device_busy: float | None = Field(default=None, description="0 to 1, mean over the run's devices")
+
+
+class Provenance(Noun):
+    """What exactly ran: code, environment, versions."""
+
+    argv: tuple[str, ...]
+    workdir: str
+    commit: str | None = None
+    dirty: bool | None = None
+    diff: str | None = Field(default=None, description="file in the run's folder that holds the uncommitted change")
+    python: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict, description="what gpuplan set; secrets masked")
+    machine: str = ""
+
+
+State: TypeAlias = Literal["waiting", "starting", "running", "stopping"] | Status
+
+
+class RunRecord(Noun):
+    """Everything the store holds of one run."""
+
+    experiment: str
+    run: Run
+    folder: str
+    state: State
+    attempt: int = 0
+    devices: tuple[int, ...] = ()
+    started_at: float | None = None
+    ended_at: float | None = None
+    ending: Ending | None = None
+    outcome: Outcome | None = None
+    measurement: Measurement | None = None
+    provenance: Provenance | None = None
+    estimate: Estimate | None = Field(default=None, description="what was predicted before it started")
+
+
+Evidence.model_rebuild()
+World.model_rebuild()
