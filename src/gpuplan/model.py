@@ -241,7 +241,7 @@ class Experiment(Noun):
 class Run(Noun):
     """One point of the experiment. A gang of ranks or of copies is one run."""
 
-    name: Name
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$", max_length=100)]
     key: str = Field(description="hash of all that decides its result; the same key is the same run")
     settings: Settings
     point: Settings = Field(description="what varies, with its value here")
@@ -251,7 +251,11 @@ class Run(Noun):
     stage: str | None = None
     control: str | None = None
     train: bool = True
-    command: Text = Field(description="the template; braces are filled when it starts")
+    command: str = Field(description="the template; braces are filled when it starts")
+
+    def value_of(self, role: str | float | None) -> Scalar | None:
+        """The value of a role: a setting's by its name, or the number that stands in its place."""
+        return self.settings.get(role) if isinstance(role, str) else role
 
 
 # ---------------------------------------------------------------- what is known of numbers
@@ -358,6 +362,10 @@ class Gpu(Noun):
     peak_flops: dict[str, float] = Field(default_factory=dict, description="dense, by precision, per second")
     link_bytes_per_s: float | None = None
     compute_capability: str | None = None
+    kernel_overhead_s: float | None = Field(default=None, description="host seconds to start one small kernel")
+    context_bytes: int | None = Field(default=None, description="what a process holds before its first tensor")
+    startup_s: float | None = Field(default=None, description="to start the interpreter and import the framework")
+    threads: int | None = Field(default=None, description="CPU threads that the rates were measured with")
     source: str
     checked: Literal["measured", "seen", "partly", "recalled", "conflict", "assumed"]
     notes: str = ""
