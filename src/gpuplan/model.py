@@ -16,8 +16,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
@@ -62,21 +64,24 @@ DOLLARS = Unit(parse_usd, "50 USD", "USD")
 
 
 def _scalar(value: object) -> object:
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a setting cannot be NaN or infinite")
+    if isinstance(value, bool | int | float):
         return value
     raise ValueError("a setting is a number, a text or true/false")
 
 
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a setting cannot be NaN or infinite")
-    return value
+def _clean(text: str) -> str:
+    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
+        raise ValueError("it holds a character that no command line can carry")
+    return text
 
 
 Scalar: TypeAlias = Annotated[
     bool | int | float | str,
     BeforeValidator(_scalar),
-    AfterValidator(_finite),
     WithJsonSchema({"type": ["boolean", "number", "string"]}),
 ]
 Bytes: TypeAlias = Annotated[
@@ -95,7 +100,7 @@ Dollars: TypeAlias = Annotated[
 ]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Key: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000)]
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_clean)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
 Settings: TypeAlias = dict[Key, Scalar]
 Axis: TypeAlias = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_RUNS)]
@@ -161,7 +166,13 @@ class Architecture(Noun):
 class FootprintSource(Noun):
     """Where the footprint of one step comes from; exactly one of these."""
 
-    model: Architecture | Text | None = Field(default=None, description="dimensions, or a Hugging Face config.json")
+    model: (
+        Annotated[
+            Annotated[Architecture, Tag("dimensions")] | Annotated[Text, Tag("file")],
+            Discriminator(lambda value: "file" if isinstance(value, str) else "dimensions"),
+        ]
+        | None
+    ) = Field(default=None, description="dimensions, or a Hugging Face config.json")
     trace: Text | None = Field(default=None, description="module:function that builds one training step")
     logs: Text | None = Field(default=None, description="a glob of logs of earlier runs")
 

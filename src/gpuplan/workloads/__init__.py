@@ -1,0 +1,1 @@
+"""Built-in trainers. Each imports from gpuplan only what any program may: `gpuplan.track`."""
