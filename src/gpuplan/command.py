@@ -14,15 +14,29 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gpuplan.model import Environment, Run, Scalar
 
-__all__ = ["LAUNCH_FIELDS", "argv", "fields", "fill", "render", "shell_problem", "values_of", "words"]
+__all__ = [
+    "LAUNCH_FIELDS",
+    "argv",
+    "fields",
+    "fill",
+    "quoted_field",
+    "render",
+    "script_of",
+    "shell_problem",
+    "values_of",
+    "words",
+]
 
 FIELD = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 SHELL_OPERATOR = re.compile(r"(\|\||&&|[|;&<>]|[0-9]?>>?|[0-9]>&[0-9]).*")
-SHELLS = frozenset({"sh", "bash", "dash", "zsh"})
+QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+SHELL_OPTION = re.compile(r"[-+][A-Za-z]+|--[a-z-]+")
+SHELL_FILE_OPTIONS = frozenset({"--rcfile", "--init-file"})
 PYTHONS = re.compile(r"python(3(\.\d+)?)?")
 
 LAUNCH_FIELDS = frozenset({"run_dir", "checkpoint", "name", "seed", "ranks", "copies", "stage"})
@@ -80,8 +94,27 @@ def argv(
     return tuple(line if run.ranks == 1 else _under_torchrun(python, ["--no-python", *line], run.ranks))
 
 
+def script_of(template: Sequence[str]) -> int | None:
+    """Where in the words of a command the script of a `sh -c` stands, as in `env A=1 bash -euo pipefail -c '...'`."""
+    for start, shell in enumerate(template):
+        if shell.rpartition("/")[2] in SHELLS:
+            position, is_script = start + 1, False
+            while position < len(template) and SHELL_OPTION.fullmatch(template[position]):
+                option = template[position]
+                is_script |= "c" in option and not option.startswith("--")
+                position += 2 if option.endswith(("o", "O")) or option in SHELL_FILE_OPTIONS else 1
+            if is_script and position < len(template):
+                return position
+    return None
+
+
+def quoted_field(script: str) -> str | None:
+    """A field that stands inside quotes of a shell script, where its value cannot be quoted once more."""
+    return next((match[0] for quoted in QUOTED.findall(script) if (match := FIELD.search(quoted)) and match[2]), None)
+
+
 def _filled_words(template: list[str], values: Mapping[str, Scalar]) -> list[str]:
-    script = template.index("-c") + 1 if template[0].rpartition("/")[2] in SHELLS and "-c" in template else -1
+    script = script_of(template)
     quoted = {name: shlex.quote(render(value)) for name, value in values.items()}
     return [fill(word, quoted if position == script else values) for position, word in enumerate(template)]
 
@@ -89,4 +122,7 @@ def _filled_words(template: list[str], values: Mapping[str, Scalar]) -> list[str
 def _under_torchrun(python: str, arguments: list[str], ranks: int) -> list[str]:
     if ranks == 1:
         return [python, *arguments]
+    if arguments[:1] and arguments[0].startswith("-") and arguments[0] not in {"-m", "--no-python"}:
+        # torchrun would take python's own options, as in `python -u train.py`, for its own.
+        arguments = ["--no-python", python, *arguments]
     return [python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *arguments]

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DriftError", "GpuplanError", "MissingError", "Problem", "SpecError", "UserError"]
+__all__ = ["MAX_PROBLEMS", "DriftError", "GpuplanError", "MissingError", "Problem", "SpecError", "UserError"]
+
+MAX_PROBLEMS = 50
+MAX_MESSAGE = 400
 
 EXIT_MACHINE = 1
 EXIT_USAGE = 2
@@ -24,9 +27,9 @@ class GpuplanError(Exception):
     exit_code = EXIT_MACHINE
 
     def __init__(self, message: str, *, hint: str | None = None, exit_code: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _printable(message, keep="\n")
+        super().__init__(self.message)
+        self.hint = hint if hint is None else _printable(hint)
         if exit_code is not None:
             self.exit_code = exit_code
 
@@ -57,7 +60,7 @@ class Problem:
     def __init__(
         self, message: str, *, path: str, line: int = 1, column: int = 1, text: str = "", hint: str | None = None
     ) -> None:
-        self.message = message
+        self.message = _printable(message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}...")
         self.path = path
         self.line = line
         self.column = column
@@ -72,8 +75,16 @@ class Problem:
 
 
 class SpecError(UserError):
-    """Every mistake found in a spec, at once."""
+    """Every mistake found in a spec, at once, in the order of the file; the first `MAX_PROBLEMS` of very many."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))[:MAX_PROBLEMS])
+        more = ["and more like these"] if len(problems) > MAX_PROBLEMS else []
+        super().__init__("\n".join([*map(str, self.problems), *more]))
+
+
+def _printable(text: str, *, keep: str = "") -> str:
+    """The characters that a terminal would act on or could not show written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)

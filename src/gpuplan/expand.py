@@ -106,7 +106,7 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
     epochs, train_rows = _number(run.value_of(roles.epochs)), _whole(run.value_of(roles.train_rows))
     steps = _whole(run.value_of(roles.steps))
     if steps is None and batch and train_rows and epochs:
-        steps = math.ceil(train_rows / batch) * math.ceil(epochs)
+        steps = math.ceil(math.ceil(train_rows / batch) * epochs)
     precision = run.value_of(roles.precision)
     return Shape(
         batch=batch,

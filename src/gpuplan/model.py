@@ -481,6 +481,7 @@ class World(Noun):
     history: tuple[History, ...] = ()
     disk_free_bytes: int = 0
     places: dict[str, str] = Field(default_factory=dict, description="spec key path to file:line:col")
+    oddities: tuple[Finding, ...] = Field(default=(), description="what was odd while looking")
 
 
 # ---------------------------------------------------------------- what will be
@@ -554,7 +555,7 @@ class Fingerprints(Noun):
 
     spec: str
     machine: str
-    inputs: str
+    inputs: dict[str, str] = Field(description="path to content hash; empty where there was nothing yet")
     offers: str
     evidence: str
 
@@ -568,6 +569,7 @@ class Plan(Noun):
     experiment: Experiment
     spec_path: str
     base: str = Field(description="the folder that relative paths start from")
+    overrides: tuple[str, ...] = Field(default=(), description="--set on top of the spec")
     fingerprints: Fingerprints
     prices_as_of: str | None
     machine: Machine

@@ -26,6 +26,9 @@ __all__ = [
     "parse_usd",
 ]
 
+ROUNDS_UP = 0.9995
+"""Of a unit: three digits print it as 1 of that unit, not as 1,000 of the one below."""
+
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 
 BYTE_UNITS = {
@@ -43,8 +46,12 @@ DURATION_UNITS = {
 BIT_RATE_UNITS = {"kbit/s": 125, "mbit/s": 125_000, "gbit/s": 125_000_000}
 BYTE_RATE_UNITS = {f"{unit}/s": factor for unit, factor in BYTE_UNITS.items()}
 
+MAX_LENGTH = 60
+"""Of a text that may be an amount; the patterns take quadratic time on very long ones."""
+
 AMOUNT = re.compile(r"\s*([0-9]+(?:[._0-9]*[0-9])?(?:[eE][+-]?[0-9]{1,3})?)\s*([A-Za-z/$]*)\s*")
-SLURM_TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?")
+SLURM_TIME = re.compile(r"(?:([0-9]+)-)?([0-9]{1,3}):([0-9]{2})(?::([0-9]{2}))?")
+DURATION_PART = re.compile(r"[0-9.]+(?:[eE][+-]?[0-9]+)?\s*[A-Za-z]+")
 
 
 def parse_bytes(text: str) -> int:
@@ -59,23 +66,29 @@ def parse_bandwidth(text: str) -> float:
 
 def parse_usd(text: str) -> float:
     """Dollars of "50 USD", "$50" or "50usd". Raises ValueError; other currencies are refused."""
-    return _parse_amount(text.replace("$", "", 1) + "$" * ("$" in text), {"usd": 1, "$": 1}, "an amount such as 50 USD")
+    bare = text.strip().removeprefix("$")
+    units = {"usd": 1, "$": 1} if bare == text.strip() else {"usd": 1, "": 1}
+    return _parse_amount(bare, units, "an amount such as 50 USD")
 
 
 def parse_duration(text: str) -> float:
     """Seconds of "5 days", "1h30m", "90s" or Slurm's "1-02:00:00". Raises ValueError that names the units."""
+    expected = "a time such as 90 s, 1h30m, 5 days or 1-02:00:00"
+    _check_length(text, expected)
     slurm = SLURM_TIME.fullmatch(text.strip())
+    if slurm and slurm[1] is None and slurm[4] is None:
+        raise ValueError(f"{text!r} may be minutes or hours; write {slurm[2]} min or {slurm[2]} h")
     if slurm:
         days, hours, minutes, seconds = (int(part or 0) for part in slurm.groups())
         return float(days * 86400 + hours * 3600 + minutes * 60 + seconds)
-    parts = re.findall(r"[0-9.]+\s*[A-Za-z]+", text)
-    if not parts or "".join(parts).replace(" ", "") != text.replace(" ", "").replace("\t", ""):
-        parts = [text]
-    expected = "a time such as 90 s, 1h30m, 5 days or 1-02:00:00"
-    return sum(_parse_amount(part, DURATION_UNITS, expected) for part in parts)
+    parts = DURATION_PART.findall(text)
+    if "".join("".join(parts).split()) != "".join(text.split()):
+        parts = []
+    return sum(_parse_amount(part, DURATION_UNITS, expected) for part in parts or [text])
 
 
 def _parse_amount(text: str, units: dict[str, int], expected: str) -> float:
+    _check_length(text, expected)
     match = AMOUNT.fullmatch(text)
     factor = units.get(match[2].lower()) if match else None
     if match is None or factor is None:
@@ -89,17 +102,24 @@ def _parse_amount(text: str, units: dict[str, int], expected: str) -> float:
     return amount
 
 
+def _check_length(text: str, expected: str) -> None:
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"{text[:20]!r}... is not {expected}")
+
+
 def format_bytes(size_bytes: float) -> str:
     """Three digits in B, KiB, MiB, GiB or TiB."""
     for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if abs(size_bytes) >= factor:
+        if abs(size_bytes) >= factor * ROUNDS_UP:
             return f"{format_number(size_bytes / factor)} {unit}"
     return f"{size_bytes:.0f} B"
 
 
 def format_duration(duration_s: float) -> str:
     """`0.25s`, `48s`, `3m05s`, `1h05m`, `2d03h`."""
-    if abs(duration_s) < 60:
+    if duration_s <= -60:
+        return f"-{format_duration(-duration_s)}"
+    if abs(duration_s) < 59.95:
         return f"{format_number(duration_s)}s"
     minutes, seconds = divmod(round(duration_s), 60)
     if minutes < 60:
@@ -113,15 +133,15 @@ def format_duration(duration_s: float) -> str:
 
 def format_usd(cost_usd: float) -> str:
     """Dollars with three digits, at most to the cent: `$0.60`, `$23.9`, `$1,204`."""
-    if abs(cost_usd) >= 100:
+    if abs(cost_usd) >= 99.95:
         return f"${cost_usd:,.0f}"
-    return f"${cost_usd:.2f}" if abs(cost_usd) < 10 else f"${cost_usd:.1f}"
+    return f"${cost_usd:.2f}" if abs(cost_usd) < 9.995 else f"${cost_usd:.1f}"
 
 
 def format_count(count: float) -> str:
     """Three digits with k, M or G: `2.83M`."""
     for suffix, factor in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if abs(count) >= factor:
+        if abs(count) >= factor * ROUNDS_UP:
             return f"{format_number(count / factor)}{suffix}"
     return format_number(count)
 

@@ -82,10 +82,12 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    wants_json = "--json" in words[: words.index("--") if "--" in words else None]
+    given = sys.argv[1:] if arguments is None else arguments
+    cut = given.index("--") if "--" in given else len(given)
+    words, command = given[:cut], tuple(given[cut + 1 :])
+    wants_json = "--json" in words
     try:
-        result = cli.main(words, prog_name="gpuplan", standalone_mode=False)
+        result = cli.main(words, prog_name="gpuplan", standalone_mode=False, obj=command)
         code = result if isinstance(result, int) else 0
     except click.exceptions.Exit as leave:
         code = leave.exit_code

@@ -11,13 +11,14 @@ from gpuplan.errors import UserError
 from gpuplan.spec.check import experiment_of
 from gpuplan.spec.inline import inline_document as inline_document
 from gpuplan.spec.inline import with_overrides
-from gpuplan.spec.read import MAX_BYTES, Document, read_text
+from gpuplan.spec.read import MAX_BYTES, read_text
 from gpuplan.spec.workload import with_workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuplan.model import Experiment
+    from gpuplan.spec.document import Document
 
 __all__ = ["DEFAULT_PATH", "Spec", "inline_document", "load", "spec_of"]
 
@@ -32,6 +33,7 @@ class Spec(NamedTuple):
     base: Path
     digest: str
     places: dict[str, str]
+    overrides: tuple[str, ...] = ()
 
 
 def load(path: str | None = None, overrides: Sequence[str] = ()) -> Spec:
@@ -49,11 +51,14 @@ def spec_of(document: Document, *, base: Path | None = None, overrides: Sequence
     experiment = with_workload(experiment_of(document), document)
     digest = hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16]
     places = {".".join(map(str, at)): document.located(at) for at in document.places}
-    return Spec(experiment, document.path, (base or Path()).absolute(), digest, places)
+    return Spec(experiment, document.path, (base or Path()).absolute(), digest, places, tuple(overrides))
 
 
 def _bytes(file: Path, *, given: bool) -> bytes:
     try:
+        # Opening a pipe that nobody writes to would wait for ever.
+        if not file.is_file() and file.exists():
+            raise UserError(f"{file}: not a file", hint="pipe a spec in with `-`, as in `gpuplan check -`")
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

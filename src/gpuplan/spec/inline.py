@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from gpuplan.errors import SpecError, UserError
-from gpuplan.spec.read import Document, read_text
+from gpuplan.spec.document import Document
+from gpuplan.spec.read import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["inline_document", "with_overrides"]
 
 SOURCE = "command line"
+INDEX = re.compile(r"[0-9]{1,6}")
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_@%+=:,./{}-]+")
 SCRIPT = re.compile(r"[\w./-]+\.(py|sh)")
 
 
@@ -23,12 +26,14 @@ def inline_document(
     words: Sequence[str], *, vary: Sequence[str] = (), seeds: str | None = None, ranks: int | None = None
 ) -> Document:
     """The document of `gpuplan plan --vary lr=5e-4,1e-3 --seeds 1,2 -- python train.py --lr {lr}`."""
-    value: dict[str, Any] = {"name": _name(words), "command": shlex.join(words)}
-    if vary:
-        value["vary"] = {}
-        for item in vary:
-            name, values = _assignment(item, "--vary")
-            value["vary"][name] = values if isinstance(values, list) else [values]
+    if not words:
+        raise UserError("no command", hint="put it after two dashes, as in `-- python train.py --lr {lr}`")
+    value: dict[str, Any] = {"name": _name(words), "command": " ".join(map(_quoted, words))}
+    for item in vary:
+        name, values = _assignment(item, "--vary")
+        if name in value.setdefault("vary", {}):
+            raise UserError(f"--vary {item}: {name} is given twice", hint=f"--vary {name}=VALUE,VALUE")
+        value["vary"][name] = values if isinstance(values, list) else [values]
     if seeds:
         parsed = _value(seeds, "--seeds")
         value["seeds"] = parsed if isinstance(parsed, list) else [parsed]
@@ -44,20 +49,23 @@ def with_overrides(document: Document, overrides: Sequence[str]) -> Document:
         if isinstance(value, list) and "," in item and "[" not in item:
             raise UserError(f"--set {item}: a list needs brackets", hint=f"--set '{key}=[{item.split('=', 1)[1]}]'")
         target = document.value
-        *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+        *parents, last = key.split(".")
         for part in parents:
-            target = _child(target, part, item)
-        if isinstance(target, list) != isinstance(last, int):
-            raise UserError(f"--set {item}: {key} does not fit the spec", hint="gpuplan show --schema spec")
-        target[last] = value
+            slot = _slot(target, part, item)
+            if target[slot] is None:
+                target[slot] = {}
+            target = target[slot]
+        target[_slot(target, last, item)] = value
     return document
 
 
-def _child(target: Any, part: str | int, item: str) -> Any:
-    if isinstance(target, dict) and isinstance(part, str):
-        return target.setdefault(part, {})
-    if isinstance(target, list) and isinstance(part, int) and part < len(target):
-        return target[part]
+def _slot(target: Any, part: str, item: str) -> str | int:
+    """The key, or the index of an item, that `part` names in `target`; a missing key is made."""
+    if isinstance(target, dict):
+        target.setdefault(part, None)
+        return part
+    if isinstance(target, list) and INDEX.fullmatch(part) and int(part) < len(target):
+        return int(part)
     raise UserError(f"--set {item}: there is no {part} to set", hint="gpuplan show --schema spec")
 
 
@@ -70,13 +78,20 @@ def _assignment(item: str, flag: str) -> tuple[str, Any]:
 
 def _value(text: str, what: str) -> Any:
     """One value, or a list where commas stand outside brackets and quotes, by YAML's rules."""
-    source = f"v: [{text}]" if "," in text and text[0] not in "[{\"'" else f"v: {text}"
+    source = f"v: [{text}]" if "," in text and text[0] not in "[{" else f"v: {text}"
     try:
-        return read_text(source.encode(), SOURCE).value["v"]
-    except SpecError:
-        raise UserError(f"{what}: {text!r} is neither a value nor a list of values") from None
+        (value,) = read_text(source.encode("utf-8", "surrogatepass"), SOURCE).value.values()
+    except (SpecError, ValueError):
+        raise UserError(f"{what}: {text[:60]!r} is neither a value nor a list of values") from None
+    is_one_text = source != f"v: {text}" and len(value) == 1
+    return value[0] if is_one_text else value
+
+
+def _quoted(word: str) -> str:
+    """As shlex.quote, but the braces of a field stay bare, as people write them in a file."""
+    return word if PLAIN_WORD.fullmatch(word) else shlex.quote(word)
 
 
 def _name(words: Sequence[str]) -> str:
     script = next((word for word in words if SCRIPT.fullmatch(word)), words[0])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(script).stem).strip("-._") or "sweep"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", PurePath(script).stem)[:60].strip("-._") or "sweep"

@@ -5,241 +5,102 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from typing import TYPE_CHECKING, Any
 
 from gpuplan.errors import Problem, SpecError
+from gpuplan.spec.document import LINE_BREAK, MAX_DEPTH, Document, Path, Place, dotted, place_at, problem_at
+from gpuplan.spec.read_yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MAX_BYTES", "Document", "Place", "read_text"]
+__all__ = ["MAX_BYTES", "read_text"]
 
 MAX_BYTES = 128 * 1024
-"""A spec is a page or two; 128 KiB of YAML parse in about a second."""
-MAX_NODES = 50_000
-MAX_DEPTH = 40
+"""A spec is a page or two; so much YAML parses in about a second."""
+MAX_INTEGER = 2**63 - 1
 
-Path: TypeAlias = tuple[str | int, ...]
-YAML_TAG = "tag:yaml.org,2002:"
+NO_ARGUMENT = re.compile("[\0\ud800-\udfff]")
+LONG_NUMBER = re.compile(r"(?<![0-9_])[0-9_]{1000,}")
 JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
-TOML_HEADER = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?")
-TOML_KEY = re.compile(r"(\s*)([A-Za-z0-9_.\"'-]+)\s*=")
-
-
-class Place(NamedTuple):
-    """A position in a text, from 1."""
-
-    line: int
-    column: int
-
-
-class Document(NamedTuple):
-    """A parsed text: its value, and where each key and item stands."""
-
-    path: str
-    lines: list[str]
-    value: Any
-    places: dict[Path, Place]
-
-    def place(self, at: Path) -> Place:
-        """The place of `at`, or of the nearest enclosing key that has one."""
-        for length in range(len(at), -1, -1):
-            if at[:length] in self.places:
-                return self.places[at[:length]]
-        return Place(1, 1)
-
-    def problem(self, message: str, at: Path, hint: str | None = None) -> Problem:
-        """A Problem at the place of `at`, with its line."""
-        return _problem(message, self.path, self.place(at), self.lines, hint)
-
-    def located(self, at: Path) -> str:
-        """`file:line:column` of `at`."""
-        place = self.place(at)
-        return f"{self.path}:{place.line}:{place.column}"
+TOML_TEXT = re.compile(r"""#[^\n]*|\"{3}(?:\\.|[^\\])*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""", re.DOTALL)
+TOML_BETWEEN_MARKS = re.compile(r"[^=,{}\[\]\n]+")
+TOML_KEY = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
 
 def read_text(raw: bytes, path: str) -> Document:
     """Parse `raw` by the ending of `path` (YAML unless .json or .toml). Raises SpecError with the place."""
     if len(raw) > MAX_BYTES:
         hint = "list many points in the product of `vary`, or split the experiment"
-        raise SpecError([Problem(f"{len(raw):,} bytes; a spec has at most {MAX_BYTES:,}", path=path, hint=hint)])
+        raise SpecError([Problem(f"more than {MAX_BYTES:,} bytes", path=path, hint=hint)])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        message = f"not UTF-8 at byte {error.start}"
-        raise SpecError([Problem(message, path=path, line=line, hint="save the file as UTF-8")]) from None
-    reader = {"json": _read_json, "toml": _read_toml}.get(path.rpartition(".")[2].lower(), _read_yaml)
+        place = place_at(error.start, raw.decode("latin-1"), LINE_BREAK)
+        problem = problem_at(f"not UTF-8 at byte {error.start}", path, place, [], "save the file as UTF-8")
+        raise SpecError([problem]) from None
+    reader = {"json": _read_json, "toml": _read_toml}.get(path.rpartition(".")[2].lower(), read_yaml)
     try:
-        return reader(text, path)
+        document = reader(text, path)
     except RecursionError:
         raise SpecError([Problem(f"nested deeper than {MAX_DEPTH} levels", path=path)]) from None
+    problems = [document.problem(message, at) for at, message in _impossible(document.value, ())]
+    if problems:
+        raise SpecError(problems)
+    return document
 
 
-def _problem(message: str, path: str, place: Place, lines: list[str], hint: str | None = None) -> Problem:
-    text = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-    if len(text) > 200 or not text.isprintable():
-        text = ""
-    return Problem(message, path=path, line=place.line, column=place.column, text=text, hint=hint)
-
-
-# ---------------------------------------------------------------- YAML
-
-
-def _read_yaml(text: str, path: str) -> Document:
-    lines = text.splitlines()
-    try:
-        node = YAML(typ="safe", pure=True).compose(StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        message = " ".join(part for part in (error.context, error.problem) if part)
-        raise SpecError([_problem(f"not YAML: {message}", path, place, lines)]) from None
-    except (YAMLError, ValueError) as error:
-        message = str(error).splitlines()[0] if str(error) else "unreadable"
-        raise SpecError([_problem(f"not YAML: {message}", path, _character_place(error, text), lines)]) from None
-    walk = _YamlWalk(path, lines)
-    value = {} if node is None else walk.value(node, (), depth=0)
-    if walk.problems:
-        raise SpecError(walk.problems)
-    return Document(path, lines, value, walk.places)
-
-
-def _character_place(error: Exception, text: str) -> Place:
-    position = getattr(error, "position", None)
-    if not isinstance(position, int):
-        return Place(1, 1)
-    before = text[:position]
-    return Place(before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
-
-
-class _YamlWalk:
-    """Plain values of a YAML node tree; every mistake is collected, aliases are counted, cycles refused."""
-
-    def __init__(self, path: str, lines: list[str]) -> None:
-        self.path = path
-        self.lines = lines
-        self.places: dict[Path, Place] = {}
-        self.problems: list[Problem] = []
-        self.nodes = 0
-        self.open_nodes: set[int] = set()
-
-    def value(self, node: Node, at: Path, *, depth: int) -> Any:
-        self.nodes += 1
-        self.places.setdefault(at, self._place(node))
-        if self.nodes > MAX_NODES or depth > MAX_DEPTH:
-            limit = f"more than {MAX_NODES:,} values" if self.nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"
-            raise SpecError([_problem(f"{limit} (aliases count each time)", self.path, self._place(node), self.lines)])
-        if isinstance(node, ScalarNode):
-            return self._scalar(node)
-        if id(node) in self.open_nodes:
-            return self._refuse("an alias to something that contains it", node)
-        self.open_nodes.add(id(node))
-        value = self._collection(node, at, depth=depth + 1)
-        self.open_nodes.discard(id(node))
-        return value
-
-    def _collection(self, node: Node, at: Path, *, depth: int) -> Any:
-        if isinstance(node, SequenceNode) and node.tag == YAML_TAG + "seq":
-            return [self.value(item, (*at, index), depth=depth) for index, item in enumerate(node.value)]
-        if isinstance(node, MappingNode) and node.tag == YAML_TAG + "map":
-            return self._mapping(node, at, depth=depth)
-        return self._refuse(f"the tag {str(node.tag).removeprefix(YAML_TAG)!r} is not allowed", node)
-
-    def _mapping(self, node: MappingNode, at: Path, *, depth: int) -> dict[str, Any]:
-        mapping: dict[str, Any] = {}
-        merged: list[dict[str, Any]] = []
-        for key_node, value_node in node.value:
-            if key_node.tag == YAML_TAG + "merge":
-                merged += self._merge(value_node, at, depth=depth)
-            elif (key := self._key(key_node)) is None:
-                continue
-            elif key in mapping:
-                self._refuse(f"{key}: written twice", key_node)
-            else:
-                self.places[(*at, key)] = self._place(key_node)
-                mapping[key] = self.value(value_node, (*at, key), depth=depth)
-        for other in merged:
-            mapping = other | mapping
-        return mapping
-
-    def _merge(self, node: Node, at: Path, *, depth: int) -> list[dict[str, Any]]:
-        parts = node.value if isinstance(node, SequenceNode) else [node]
-        values = [self.value(part, (*at, "<<"), depth=depth) for part in parts]
-        if not all(isinstance(value, dict) for value in values):
-            self._refuse("<< takes a mapping, or a list of mappings", node)
-        return [value for value in values if isinstance(value, dict)]
-
-    def _key(self, node: Node) -> str | None:
-        if isinstance(node, ScalarNode) and node.tag in {YAML_TAG + name for name in ("str", "int", "float", "bool")}:
-            return str(node.value)
-        self._refuse("a key has to be a plain word", node)
-        return None
-
-    def _scalar(self, node: ScalarNode) -> Any:
-        kind = str(node.tag).removeprefix(YAML_TAG)
-        text = str(node.value)
-        if kind in {"str", "timestamp"}:
-            return text
-        try:
-            return _plain_value(kind, text)
-        except (ValueError, KeyError):
-            return self._refuse(f"{text[:60]!r} is no {kind} that a spec can hold", node)
-
-    def _place(self, node: Node) -> Place:
-        return Place(node.start_mark.line + 1, node.start_mark.column + 1)
-
-    def _refuse(self, message: str, node: Node) -> None:
-        self.problems.append(_problem(message, self.path, self._place(node), self.lines))
-
-
-def _plain_value(kind: str, text: str) -> Any:
-    """A scalar by its YAML 1.2 type. Raises ValueError or KeyError."""
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return {"true": True, "false": False}[text.lower()]
-    plain = text.replace("_", "")
-    if kind == "int":
-        return int(plain, {"0x": 16, "0o": 8, "0b": 2}.get(plain.lstrip("+-")[:2].lower(), 10))
-    if kind == "float":
-        return float(plain.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    raise ValueError(kind)
+def _impossible(value: Any, at: Path) -> Iterator[tuple[Path, str]]:
+    """What no format forbids and nothing after this can carry: in a command line, a name or a database."""
+    if len(at) > MAX_DEPTH:
+        yield at, f"nested deeper than {MAX_DEPTH} levels"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if NO_ARGUMENT.search(key):
+                yield (*at, key), f"{key}: it holds a character that no command line can carry"
+            yield from _impossible(item, (*at, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _impossible(item, (*at, index))
+    elif isinstance(value, str) and NO_ARGUMENT.search(value):
+        yield at, f"{dotted(at)}: it holds a character that no command line can carry"
+    elif isinstance(value, int) and abs(value) > MAX_INTEGER:
+        yield at, f"{dotted(at)}: a whole number beyond 64 bits"
 
 
 # ---------------------------------------------------------------- JSON
 
 
 def _read_json(text: str, path: str) -> Document:
-    lines = text.splitlines()
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in items]
-        twice.extend(name for name in set(names) if names.count(name) > 1)
-        return dict(items)
-
+    lines = LINE_BREAK.split(text)
     try:
-        value = json.loads(text, object_pairs_hook=pairs)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SpecError([_problem(f"not JSON: {error.msg}", path, Place(error.lineno, error.colno), lines)]) from None
-    except ValueError as error:
-        raise SpecError([_problem(f"not JSON: {error}", path, Place(1, 1), lines)]) from None
-    places = dict(_json_places(text))
-    document = Document(path, lines, value, places)
-    if twice:
-        at = next((key for key in places if key and key[-1] == twice[0]), ())
-        raise SpecError([document.problem(f"{twice[0]}: written twice", at)])
-    return document
+        raise SpecError([problem_at(f"not JSON: {error.msg}", path, Place(error.lineno, error.colno), lines)]) from None
+    except ValueError:
+        raise _too_many_digits(text, path, lines) from None
+    places: dict[Path, Place] = {}
+    repeated: dict[Path, Problem | None] = {}
+    for at, place, is_key in _json_places(text):
+        if at in places and (is_key or at[:-1] in repeated):
+            inside = at[:-1] in repeated
+            repeated[at] = None if inside else problem_at(f"{at[-1]}: written twice", path, place, lines)
+        places.setdefault(at, place)
+    problems = [problem for problem in repeated.values() if problem]
+    if problems:
+        raise SpecError(problems)
+    return Document(path, lines, value, places)
 
 
-def _json_places(text: str) -> Iterator[tuple[Path, Place]]:
-    """Where each key and item of a valid JSON text stands."""
+def _too_many_digits(text: str, path: str, lines: list[str]) -> SpecError:
+    """For the ValueError of Python's own limit on the digits of a whole number."""
+    found = LONG_NUMBER.search(text)
+    place = place_at(found.start() if found else 0, text, LINE_BREAK)
+    return SpecError([problem_at("a whole number beyond 64 bits", path, place, lines)])
+
+
+def _json_places(text: str) -> Iterator[tuple[Path, Place, bool]]:
+    """Where each key (True) and item (False) of a valid JSON text stands, down to the first that is too deep."""
     at: list[str | int] = []
     is_key = False
     line, line_start, last = 1, 0, 0
@@ -249,8 +110,10 @@ def _json_places(text: str) -> Iterator[tuple[Path, Place]]:
             line, line_start = line + skipped, text.rfind("\n", last, match.start()) + 1
         last = match.start()
         word, place = match[0], Place(line, match.start() - line_start + 1)
+        if len(at) > MAX_DEPTH:
+            return
         if word in "{[":
-            yield tuple(at), place
+            yield tuple(at), place, False
             at.append("" if word == "{" else 0)
             is_key = word == "{"
         elif word in "}]":
@@ -261,44 +124,75 @@ def _json_places(text: str) -> Iterator[tuple[Path, Place]]:
             is_key = not isinstance(previous, int)
         elif is_key:
             at[-1] = json.loads(word)
-            yield tuple(at), place
+            yield tuple(at), place, True
             is_key = False
         elif word != ":" and isinstance(at[-1] if at else 0, int):
-            yield tuple(at), place
+            yield tuple(at), place, False
 
 
 # ---------------------------------------------------------------- TOML
 
 
 def _read_toml(text: str, path: str) -> Document:
-    lines = text.splitlines()
+    lines = LINE_BREAK.split(text)
+    bare = TOML_TEXT.sub(_filler, text)
+    # tomllib takes quadratic time and memory on a key of very many parts.
+    for match in TOML_BETWEEN_MARKS.finditer(bare):
+        if match[0].count(".") > MAX_DEPTH:
+            message = f"nested deeper than {MAX_DEPTH} levels"
+            raise SpecError([problem_at(message, path, place_at(match.start(), text, LINE_BREAK), lines)])
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+), column (\d+)", str(error))
-        place = Place(int(found[1]), int(found[2])) if found else Place(len(lines) or 1, 1)
+        place = Place(int(found[1]), int(found[2])) if found else Place(len(lines), len(lines[-1]) + 1)
         message = str(error).partition(" (at ")[0]
-        raise SpecError([_problem(f"not TOML: {message}", path, place, lines)]) from None
-    except ValueError as error:
-        raise SpecError([_problem(f"not TOML: {error}", path, Place(1, 1), lines)]) from None
-    return Document(path, lines, value, dict(_toml_places(lines)))
+        raise SpecError([problem_at(f"not TOML: {message}", path, place, lines)]) from None
+    except ValueError:
+        raise _too_many_digits(text, path, lines) from None
+    return Document(path, lines, value, dict(_toml_places(lines, LINE_BREAK.split(bare))))
 
 
-def _toml_places(lines: list[str]) -> Iterator[tuple[Path, Place]]:
+def _filler(match: re.Match[str]) -> str:
+    """As long as the string or the comment that it replaces, without anything that has a meaning in TOML."""
+    return re.sub(r"[^\n]", " " if match[0][0] == "#" else "_", match[0])
+
+
+def _toml_places(lines: list[str], bare: list[str]) -> Iterator[tuple[Path, Place]]:
     """Where each table and key stands. An item of an array has the place of its key."""
     table: Path = ()
     counts: dict[Path, int] = {}
-    for number, line in enumerate(lines, start=1):
-        header, key = TOML_HEADER.fullmatch(line), TOML_KEY.match(line)
-        if header:
-            table = _toml_path(header[2])
-            if header[1] == "[[":
+    depth = 0
+    for number, (line, outline) in enumerate(zip(lines, bare, strict=True), start=1):
+        start = len(outline) - len(outline.lstrip())
+        end = outline.find("=")
+        if depth == 0 and outline[start : start + 1] == "[":
+            *parents, last = _toml_keys(line[start : len(outline.rstrip())])
+            table = (*_indexed(parents, counts), last)
+            if outline[start : start + 2] == "[[":
                 counts[table] = counts.get(table, -1) + 1
                 table = (*table, counts[table])
-            yield table, Place(number, len(line) - len(line.lstrip()) + 1)
-        elif key:
-            yield (*table, *_toml_path(key[2])), Place(number, len(key[1]) + 1)
+            yield table, Place(number, start + 1)
+        elif depth == 0 and end > 0:
+            yield (*table, *_toml_keys(line[start:end])), Place(number, start + 1)
+            depth = _opened(outline)
+        else:
+            depth += _opened(outline)
 
 
-def _toml_path(text: str) -> Path:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+def _opened(outline: str) -> int:
+    return sum(outline.count(mark) for mark in "[{") - sum(outline.count(mark) for mark in "]}")
+
+
+def _indexed(parts: list[str], counts: dict[Path, int]) -> Path:
+    """The path of a table, with the index of the newest item of each array of tables on the way."""
+    at: Path = ()
+    for part in parts:
+        at = (*at, part)
+        if at in counts:
+            at = (*at, counts[at])
+    return at
+
+
+def _toml_keys(text: str) -> list[str]:
+    return [part.strip("\"'") for part in TOML_KEY.findall(text)]

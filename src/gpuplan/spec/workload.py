@@ -13,7 +13,7 @@ from gpuplan.model import Checkpoint, Experiment, FootprintSource, Input, Roles
 from gpuplan.spec.check import nearest
 
 if TYPE_CHECKING:
-    from gpuplan.spec.read import Document
+    from gpuplan.spec.document import Document
 
 __all__ = ["known_workloads", "manifest", "with_workload"]
 

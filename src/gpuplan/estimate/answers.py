@@ -1,0 +1,87 @@
+"""How wide an interval is by where its figure comes from, and how figures are put together. It measures nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gpuplan.model import SOURCES, Assumption, Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuplan.model import Source
+
+__all__ = [
+    "ASSUMED",
+    "CLOSED_FORM",
+    "ELSEWHERE",
+    "FITTED",
+    "MEASURED_PROBE",
+    "MEASURED_RUN",
+    "SCALED",
+    "Answer",
+    "Assumption",
+    "Width",
+    "around",
+    "at_most",
+    "total",
+    "weakest",
+]
+
+
+class Width(NamedTuple):
+    """The 80 % interval of a figure as multiples of it."""
+
+    low: float
+    high: float
+
+
+MEASURED_RUN = Width(0.90, 1.10)
+"""The same run again on the same machine: equal hosts differ by 2 % (time.md), a shared CPU by more."""
+MEASURED_PROBE = Width(0.85, 1.15)
+"""The mean of a whole run from a few steps of it: they miss slow phases, and heat and neighbours change."""
+FITTED = Width(0.80, 1.20)
+"""A line through two measured sizes of the same program: 9 % mean error over the next doubling (time.md, Qwen)."""
+SCALED = Width(0.70, 1.30)
+"""One measured size of the same program, by a ratio of closed forms: 19 % mean error from batch 2 to 8 (time.md)."""
+ELSEWHERE = Width(0.65, 1.54)
+"""A measurement on another GPU, by a ratio: the 80 % interval of 12,992 public pairs (time.md, rule d)."""
+CLOSED_FORM = Width(0.60, 1.80)
+"""No measurement of the program: its kernels, data loading and host are unknown."""
+ASSUMED = Width(0.20, 5.00)
+"""Nothing is known but the order of magnitude of what people run."""
+
+
+class Answer(NamedTuple):
+    """A figure and what was taken for granted to get it."""
+
+    quantity: Quantity
+    assumptions: tuple[Assumption, ...] = ()
+
+
+def around(value: float, width: Width, *, source: Source, because: str) -> Quantity:
+    """`value`, which is not negative, with the interval of `width`."""
+    return Quantity(p10=value * width.low, p50=value, p90=value * width.high, source=source, because=because)
+
+
+def at_most(quantity: Quantity, limit: Quantity) -> Quantity:
+    """`quantity` with each of its figures no larger than that of `limit`."""
+    lower = {name: min(getattr(quantity, name), getattr(limit, name)) for name in ("p10", "p50", "p90")}
+    return quantity.model_copy(update=lower)
+
+
+def total(parts: Sequence[Quantity], *, because: str) -> Quantity:
+    """The sum of figures that err together; its source is that of the largest of them."""
+    largest = max(parts, key=lambda part: part.p50)
+    return Quantity(
+        p10=sum(part.p10 for part in parts),
+        p50=sum(part.p50 for part in parts),
+        p90=sum(part.p90 for part in parts),
+        source=largest.source,
+        because=because,
+    )
+
+
+def weakest(*sources: Source) -> Source:
+    """The weakest of `sources`."""
+    return max(sources, key=SOURCES.index)

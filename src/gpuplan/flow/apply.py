@@ -1,0 +1,158 @@
+"""Plan -> runs -> records: inputs made, runs conducted, what they taught kept."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
+
+from gpuplan.command import argv, fill, words
+from gpuplan.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
+from gpuplan.flow.observer import RunObserver
+from gpuplan.launch.conduct import conduct
+from gpuplan.launch.local import LocalLauncher
+from gpuplan.launch.prepare import Site
+from gpuplan.learn import evidence_of
+from gpuplan.model import Plan
+from gpuplan.units import format_duration
+from gpuplan.world import interpreter, workdir_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpuplan.flow.state import State
+    from gpuplan.launch.ports import Conducted, Event
+    from gpuplan.model import Experiment, Gpu, Run, RunRecord
+
+__all__ = ["Applied", "apply", "create_inputs", "read_plan", "site_of"]
+
+CREATE_TIMEOUT_S = 3600
+
+
+class Applied(NamedTuple):
+    """What came of a plan, and the exit code that says it."""
+
+    conducted: Conducted
+    records: tuple[RunRecord, ...]
+    learned: int
+
+    @property
+    def exit_code(self) -> int:
+        """0, 4 when runs failed or did not start, 130 when interrupted."""
+        if self.conducted.interrupted:
+            return EXIT_INTERRUPTED
+        failed = any(state != "finished" for state in self.conducted.states.values())
+        return EXIT_RUNS_FAILED if failed or self.conducted.held or self.conducted.brake else 0
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file that `gpuplan plan -o` wrote. Raises UserError."""
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        hint = "make it anew: gpuplan plan SPEC -o plan.json"
+        raise UserError(f"{path} is no plan of this gpuplan: {where}: {first['msg']}", hint=hint) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", hint="gpuplan plan SPEC -o plan.json writes one") from None
+
+
+def apply(plan: Plan, state: State, *, gpus: dict[str, Gpu], on_event: Callable[[Event], None]) -> Applied:
+    """Carry out the plan to the letter, and learn from each run that finished. Raises UserError."""
+    _refuse_what_waits(plan)
+    state.keep_plan(plan)
+    started = time.monotonic()
+    with state.writing() as store:
+        conducted = conduct(
+            site_of(plan, state, gpus=gpus),
+            launcher=LocalLauncher(),
+            store=store,
+            observer=RunObserver(plan),
+            on_event=on_event,
+            may_start=partial(_before_deadline, plan.experiment, started),
+        )
+        records = store.records(plan.experiment.name)
+        found = [evidence_of(record, gpu=_gpu_of(plan, record), threads=_threads(plan)) for record in records]
+        learned = store.add_evidence(fact for fact in found if fact is not None)
+    return Applied(conducted, records, learned)
+
+
+def site_of(plan: Plan, state: State, *, gpus: dict[str, Gpu]) -> Site:
+    """What all runs of the plan share."""
+    experiment = plan.experiment
+    python = interpreter(experiment, Path(plan.base))
+
+    def argv_of(run: Run, run_dir: Path, checkpoint: Path | None) -> tuple[str, ...]:
+        return argv(
+            run,
+            experiment.environment.model_copy(update={"python": None}),
+            python=python,
+            run_dir=str(run_dir),
+            checkpoint=str(checkpoint or ""),
+            resume=experiment.checkpoint.resume,
+        )
+
+    cards = frozenset(device.index for device in plan.machine.devices if gpus[device.gpu].kind == "gpu")
+    return Site(plan=plan, state=state.folder, argv_of=argv_of, gpus=cards)
+
+
+def create_inputs(plan: Plan, *, say: Callable[[str], None]) -> None:
+    """Run the `create:` command of each input that is not there. Raises UserError when one does not make it."""
+    workdir = workdir_of(plan.experiment, Path(plan.base))
+    python = interpreter(plan.experiment, Path(plan.base))
+    for source in plan.experiment.inputs:
+        if source.create is None:
+            continue
+        for run in plan.runs:
+            path = workdir / Path(fill(source.path, run.settings)).expanduser()
+            if not path.exists():
+                say(f"creating {path.relative_to(workdir) if path.is_relative_to(workdir) else path}: {source.create}")
+                _create(fill(source.create, run.settings), path, workdir=workdir, python=python)
+
+
+def _create(command: str, path: Path, *, workdir: Path, python: str) -> None:
+    line = words(command)
+    line[0] = python if line[0] in {"python", "python3"} else line[0]
+    try:
+        done = subprocess.run(
+            line, cwd=workdir, capture_output=True, text=True, errors="replace", timeout=CREATE_TIMEOUT_S, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"{shlex.join(line)}: {error}", hint="mend `create:` of this input") from None
+    if done.returncode != 0 or not path.exists():
+        last = (done.stderr.strip() or done.stdout.strip() or "it printed nothing").splitlines()[-1]
+        reason = f"ended with {done.returncode}" if done.returncode else f"did not make {path}"
+        raise UserError(
+            f"{shlex.join(line)} {reason}: {last}", hint="mend it and run this again", exit_code=EXIT_MACHINE
+        )
+
+
+def _refuse_what_waits(plan: Plan) -> None:
+    if plan.experiment.stages or any(run.copies > 1 for run in plan.runs):
+        what = "stages" if plan.experiment.stages else "copies"
+        raise UserError(
+            f"this version plans {what}, but does not run them yet", hint="apply one stage as a spec of its own"
+        )
+
+
+def _before_deadline(experiment: Experiment, started: float, _run: Run) -> str | None:
+    deadline_s = experiment.limits.deadline
+    if deadline_s is None or time.monotonic() - started < deadline_s:
+        return None
+    return f"the deadline of {format_duration(deadline_s)} has passed"
+
+
+def _gpu_of(plan: Plan, record: RunRecord) -> str:
+    names = {device.index: device.gpu for device in plan.machine.devices}
+    return names.get(record.devices[0], "") if record.devices else ""
+
+
+def _threads(plan: Plan) -> int:
+    return plan.experiment.compute.threads or plan.machine.threads_per_rank

@@ -1,0 +1,124 @@
+"""Checks of what the runs ask of the machine: devices, GPU kinds, threads, places. It never asks a driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuplan.data import gpu_readings, near_gpus
+from gpuplan.verify.case import groups, listed, near, role_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuplan.model import Experiment, Finding, Run, World
+    from gpuplan.verify.case import Case
+
+__all__ = ["gpu_names", "gpus_here", "places_built", "ranks_have_devices", "threads_have_cores"]
+
+BUILT_PLACES = ("local",)
+
+
+def places_built(case: Case) -> Iterator[Finding]:
+    """A place in `compute.on` that gpuplan cannot run on."""
+    for index, place in enumerate(case.experiment.compute.on):
+        if place not in BUILT_PLACES:
+            meant = near(place, BUILT_PLACES)
+            yield case.finding(
+                "error",
+                "place",
+                message=f"gpuplan cannot run on {place} yet",
+                because=f"only {listed(BUILT_PLACES)} is built today",
+                fix=f"did you mean {meant}?" if meant else "`compute: {on: [local]}`",
+                at=f"compute.on.{index}",
+            )
+
+
+def gpu_names(case: Case) -> Iterator[Finding]:
+    """A GPU that no row of the table is meant by."""
+    wished = {name: f"compute.gpus.{i}" for i, name in enumerate(case.experiment.compute.gpus)}
+    for index, stage in enumerate(case.experiment.stages):
+        wished |= {name: f"stages.{index}.gpus.{i}" for i, name in enumerate(stage.gpus)}
+    for name, at in wished.items():
+        if not _meant(case.world, name):
+            close = near_gpus(name)
+            yield case.finding(
+                "error",
+                "gpu-unknown",
+                message=f"{name} is not a GPU that gpuplan knows",
+                because=f"alike: {', '.join(close)}" if close else "no name in the table is like it",
+                fix=f"did you mean {close[0]}?" if close else "`gpuplan gpus` lists them",
+                at=at,
+            )
+
+
+def gpus_here(case: Case) -> Iterator[Finding]:
+    """GPUs are wished for, and this machine has none, or others: the runs would use what is there."""
+    experiment, devices = case.experiment, case.world.machine.devices
+    wished = {name for wish in experiment.compute.gpus for name in _meant(case.world, wish)}
+    here = list(dict.fromkeys(device.gpu for device in devices))
+    if "local" not in experiment.compute.on or not wished or wished & set(here):
+        return
+    has_gpu = any(_is_gpu(case.world, name) for name in here)
+    yield case.finding(
+        "warning" if has_gpu or len(experiment.compute.on) > 1 else "error",
+        "gpu-missing",
+        message=f"{listed(experiment.compute.gpus)} asked for, but this machine has {listed(here) or 'no device'}",
+        because="local runs use the GPUs that are here" if has_gpu else "a local run would train on the CPU",
+        fix="leave `compute.gpus` out to run on what is here, or plan on a machine that has them",
+        at="compute.gpus",
+    )
+
+
+def ranks_have_devices(case: Case) -> Iterator[Finding]:
+    """More ranks than this machine has devices: there would be nowhere to start the gang."""
+    if "local" not in case.experiment.compute.on:
+        return
+    devices = len(case.world.machine.devices)
+    for ranks, runs in groups(case, lambda run, _: run.ranks if run.ranks > devices else None).items():
+        yield case.finding(
+            "error",
+            "ranks",
+            message=f"{ranks} ranks, but this machine has {devices} device{'s' * (devices != 1)}",
+            because="one rank has one device, and all of a run start together",
+            fix=f"at most `ranks: {max(1, devices)}`",
+            at=_ranks_at(case.experiment),
+            runs=runs,
+        )
+
+
+def threads_have_cores(case: Case) -> Iterator[Finding]:
+    """CPU threads of all that runs at once against the cores."""
+    machine, compute = case.world.machine, case.experiment.compute
+    found: dict[tuple[int, int], list[Run]] = {}
+    for run, shape in zip(case.runs, case.shapes, strict=True):
+        threads = compute.threads or shape.threads
+        if threads is not None and run.ranks <= len(machine.devices):
+            at_once = min(len(case.todo), len(machine.devices) // run.ranks) or 1
+            processes = at_once * run.ranks * run.copies
+            if processes * threads > machine.cores:
+                found.setdefault((processes, threads), []).append(run)
+    for (processes, threads), runs in found.items():
+        fitting = machine.cores // processes
+        yield case.finding(
+            "warning",
+            "threads",
+            message=f"up to {processes} processes x {threads} threads on {machine.cores} cores",
+            because=f"{processes * threads} threads would take turns, and every step time would be longer",
+            fix=f"`compute: {{threads: {fitting}}}`" if fitting else "fewer copies or ranks at once",
+            at="compute.threads" if compute.threads else role_at(case.experiment, "threads"),
+            runs=runs,
+        )
+
+
+def _meant(world: World, name: str) -> set[str]:
+    """Every GPU that a name may mean."""
+    return {gpu.name for gpu in gpu_readings(name)} | ({name} if name in world.gpus else set())
+
+
+def _is_gpu(world: World, name: str) -> bool:
+    return name not in world.gpus or world.gpus[name].kind == "gpu"
+
+
+def _ranks_at(experiment: Experiment) -> str:
+    sections = {"vary": experiment.vary, "zip": experiment.zip}
+    return next((f"{section}.ranks" for section, names in sections.items() if "ranks" in names), "ranks")

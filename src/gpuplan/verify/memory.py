@@ -1,0 +1,96 @@
+"""Check of the memory: estimates that fit nowhere, fit tightly or are unknown. It never estimates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gpuplan.units import format_bytes, format_range
+from gpuplan.verify.case import role_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuplan.model import Estimate, Experiment, Finding, Run
+    from gpuplan.verify.case import Case
+
+__all__ = ["memory_fits"]
+
+BEST_FIRST = ("OK", "TIGHT", "UNKNOWN", "NO FIT")
+GROWS_WITH_BATCH = frozenset({"activations", "logits", "temporaries", "inputs"})
+
+
+class Fit(NamedTuple):
+    """One verdict, with the figures that it stands on."""
+
+    fits: str
+    gpu: str
+    need: str
+    capacity: str
+    component: str
+    component_size: str
+    because: str
+
+
+def memory_fits(case: Case) -> Iterator[Finding]:
+    """The best verdict that each run has on any GPU, unless it is OK."""
+    found: dict[Fit, list[Run]] = {}
+    for run in case.todo:
+        estimates = case.estimates.get(run.name)
+        best = _best(estimates) if estimates else None
+        if best is not None and best.memory.fits != "OK":
+            found.setdefault(_fit(best), []).append(run)
+    for fit in sorted(found, key=lambda fit: -BEST_FIRST.index(fit.fits)):
+        yield _finding(case, fit, found[fit])
+
+
+def _best(estimates: tuple[Estimate, ...]) -> Estimate:
+    return min(estimates, key=lambda one: (BEST_FIRST.index(one.memory.fits), -one.memory.capacity_bytes))
+
+
+def _fit(estimate: Estimate) -> Fit:
+    memory = estimate.memory
+    component, size_bytes = max(memory.components_bytes.items(), key=lambda item: item[1], default=("", 0.0))
+    need = memory.device_bytes
+    return Fit(
+        fits=memory.fits,
+        gpu=estimate.gpu,
+        need=format_range(*(format_bytes(value) for value in (need.p10, need.p50, need.p90))),
+        capacity=format_bytes(memory.capacity_bytes),
+        component=component,
+        component_size=format_bytes(size_bytes),
+        because=need.because,
+    )
+
+
+def _finding(case: Case, fit: Fit, runs: list[Run]) -> Finding:
+    largest = f"; the largest part is {fit.component}, {fit.component_size}" if fit.component else ""
+    because = f"{fit.because}{largest}"
+    at = role_at(case.experiment, "micro_batch", "batch", "sequence")
+    figures = f"{fit.need} of {fit.capacity} on {fit.gpu}"
+    remedy = _remedy(case.experiment, fit.component)
+    if fit.fits == "NO FIT":
+        message = f"does not fit on any device: {figures}"
+        return case.finding("error", "memory", message=message, because=because, fix=remedy, at=at, runs=runs)
+    if fit.fits == "TIGHT":
+        message = f"fits only tightly: {figures}"
+        return case.finding("warning", "memory-tight", message=message, because=because, fix=remedy, at=at, runs=runs)
+    return case.finding(
+        "note",
+        "memory-unknown",
+        message=f"whether it fits on {fit.gpu} is not known",
+        because=because,
+        fix='`gpuplan probe` measures it; or `footprint: {trace: "module:function"}`',
+        at="footprint",
+        runs=runs,
+    )
+
+
+def _remedy(experiment: Experiment, component: str) -> str:
+    """What makes the largest component smaller."""
+    role = experiment.roles.micro_batch or experiment.roles.batch
+    batch = f"`{role}`" if isinstance(role, str) else "the micro-batch"
+    if component in GROWS_WITH_BATCH or not component:
+        return f"lower {batch} (with gradient accumulation the samples of a step stay the same), or a shorter sequence"
+    if component == "optimizer":
+        return "an optimizer with less state, weights that are not trained (LoRA), or a GPU with more memory"
+    return "fewer or narrower layers, bf16 weights, or a GPU with more memory"

@@ -1,0 +1,83 @@
+"""Everything impure that planning looks at, captured once as a value. It decides nothing and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gpuplan import data
+from gpuplan.model import Offer, World
+from gpuplan.observe.machine import find_machine
+from gpuplan.verify.wanted import wanted
+from gpuplan.world.files import file_fact
+from gpuplan.world.programs import interpreter, program_fact, workdir_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gpuplan.model import Device, Evidence, Experiment, Gpu, Machine, Run
+    from gpuplan.spec import Spec
+    from gpuplan.store import Store
+
+__all__ = ["capture", "interpreter", "look_at_machine", "workdir_of"]
+
+
+def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None) -> World:
+    """The World for planning `runs`; `store` is None where nothing was ever run."""
+    experiment = spec.experiment
+    workdir, python = workdir_of(experiment, spec.base), interpreter(experiment, spec.base)
+    asked = wanted(experiment, runs)
+    splits = {source.path: source.splits for source in experiment.inputs}
+    seen = look_at_machine(experiment, runs, store=store)
+    return seen.model_copy(
+        update={
+            "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in asked.paths},
+            "programs": {name: program_fact(name, python=python, workdir=workdir) for name in asked.programs},
+            "history": store.history(experiment.name) if store else (),
+            "disk_free_bytes": _disk_free_bytes(state),
+            "places": spec.places,
+        }
+    )
+
+
+def look_at_machine(experiment: Experiment | None, runs: Sequence[Run], *, store: Store | None) -> World:
+    """The machine, its devices with what was measured of them, and the evidence; no files."""
+    max_ranks = max((run.ranks for run in runs), default=1)
+    threads = experiment.compute.threads if experiment else None
+    found = find_machine(os.environ, max_ranks=max_ranks, threads=threads)
+    probed = {gpu.name: gpu for gpu in (store.gpus(found.machine.cpu) if store else ())}
+    known = data.gpus() | found.gpus | probed
+    evidence: tuple[Evidence, ...] = store.evidence() if store else ()
+    return World(
+        today=datetime.now(UTC).date().isoformat(),
+        machine=found.machine,
+        gpus=known,
+        offers=(local_offer(found.machine, known),),
+        evidence=evidence,
+        oddities=found.findings,
+    )
+
+
+def local_offer(machine: Machine, known: dict[str, Gpu]) -> Offer:
+    """This machine as something one can have, for nothing."""
+    device: Device = machine.devices[0]
+    source = known[device.gpu].source if device.gpu in known else "this machine"
+    return Offer(
+        id="local",
+        place="local",
+        gpu=device.gpu,
+        gpu_count=len(machine.devices),
+        price_usd_per_h=0.0,
+        available=1,
+        as_of="now",
+        source=source,
+    )
+
+
+def _disk_free_bytes(state: Path) -> int:
+    folder = state.absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return shutil.disk_usage(existing).free

@@ -1,0 +1,219 @@
+"""Evidence, sharding, scaling and back-tests, against the public numbers of a run whose sampler was never used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpuplan.learn import Pair, backtest, evidence_of, refusal, residual, scaling, sharding
+from gpuplan.model import Measurement, Outcome, Provenance, Quantity, Run, RunRecord
+
+AG_NEWS_ROWS = 120_000
+
+
+def epochs(world_size: int, epoch_s: float, rows_by_rank: float) -> Measurement:
+    """What `epoch_s` seconds an epoch come to with `rows_by_rank` rows on each rank."""
+    return Measurement(
+        world_size=world_size,
+        dataset_rows=AG_NEWS_ROWS,
+        batch_size=32 * world_size,
+        epoch_s=epoch_s,
+        samples_per_epoch_by_rank=(rows_by_rank,) * world_size,
+        samples_per_s=world_size * rows_by_rank / epoch_s,
+    )
+
+
+def quantity(p10: float, p50: float, p90: float) -> Quantity:
+    return Quantity(p10=p10, p50=p50, p90=p90, source="traced", because="a test")
+
+
+def record(*, status: str = "finished", flags: tuple[str, ...] = (), **changes: Any) -> RunRecord:
+    run = Run(name="lr-1", key="k1", settings={"lr": 0.1}, point={"lr": 0.1}, command="python train.py")
+    return RunRecord.model_validate(
+        {
+            "experiment": "sweep",
+            "run": run,
+            "folder": "runs/lr-1",
+            "state": status,
+            "outcome": Outcome.model_validate({"status": status, "because": "", "advice": ""}),
+            "measurement": Measurement(step_s=0.1, steps=100, flags=flags),
+            "provenance": Provenance(argv=("python",), workdir=".", versions={"torch": "2.13.0"}),
+            **changes,
+        }
+    )
+
+
+# ---------------------------------------------------------------- sharding and scaling
+
+
+def test_the_small_model_looks_slower_and_is_faster() -> None:
+    one, four = epochs(1, 19.53, 120_000), epochs(4, 42.33, 120_000)
+    found = scaling(one, four)
+    assert found.apparent == pytest.approx(0.46, abs=0.005)
+    assert found.true == pytest.approx(1.85, abs=0.005)
+    assert found.apparent_efficiency == pytest.approx(0.115, abs=0.001)
+    assert found.true_efficiency == pytest.approx(0.46, abs=0.005)
+    assert found.ranks_ratio == 4
+
+
+def test_the_large_model_looks_slower_and_is_faster() -> None:
+    found = scaling(epochs(1, 99.94, 120_000), epochs(4, 124.95, 120_000))
+    assert found.apparent == pytest.approx(0.80, abs=0.005)
+    assert found.true == pytest.approx(3.20, abs=0.005)
+
+
+def test_what_the_seeds_sharded_run_gained() -> None:
+    found = scaling(epochs(1, 11.20, 25_000), epochs(4, 3.21, 6_250))
+    assert found.apparent == pytest.approx(3.49, abs=0.005)
+    assert found.true == pytest.approx(found.apparent)
+
+
+def test_the_diagnosis_of_the_missing_sampler() -> None:
+    found = sharding(epochs(4, 42.33, 120_000))
+    assert found.verdict == "every rank trained on all rows"
+    assert found.factor == 4
+    assert found.rows_per_epoch_all_ranks == 480_000
+    assert found.because == "4 ranks trained on 480k rows an epoch, of 120k there are"
+
+
+@pytest.mark.parametrize("rows", [30_000, 29_984, 30_016, 28_600])
+def test_ranks_that_divide_the_rows(rows: float) -> None:
+    assert sharding(epochs(4, 12.0, rows)).verdict == "sharded"
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"), [(1000, "every rank trained on all rows"), (992, "every rank trained on all rows"),
+                          (500, "sharded"), (480, "sharded"), (700, "unknown"), (0, "unknown")]
+)  # fmt: skip
+def test_small_data_with_a_dropped_last_batch(rows: float, verdict: str) -> None:
+    measurement = Measurement(world_size=2, dataset_rows=1000, batch_size=64, samples_per_epoch_by_rank=(rows, rows))
+    assert sharding(measurement).verdict == verdict
+
+
+def test_one_odd_rank_makes_it_unknown() -> None:
+    measurement = Measurement(world_size=2, dataset_rows=1000, samples_per_epoch_by_rank=(1000, 500))
+    assert sharding(measurement).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("measurement", "because"),
+    [
+        (Measurement(world_size=1, dataset_rows=10, samples_per_epoch_by_rank=(10,)), "one rank"),
+        (Measurement(world_size=2, dataset_rows=10), "rows of each rank"),
+        (Measurement(world_size=2, samples_per_epoch_by_rank=(5, 5)), "rows of the data set"),
+        (Measurement(world_size=2, dataset_rows=10, samples_per_epoch_by_rank=(5,)), "rows of each rank"),
+    ],
+)
+def test_what_is_not_known_is_unknown(measurement: Measurement, because: str) -> None:
+    found = sharding(measurement)
+    assert found.verdict == "unknown"
+    assert because in found.because
+
+
+def test_scaling_of_what_was_not_measured_is_none() -> None:
+    found = scaling(Measurement(world_size=1, epoch_s=1.0), Measurement(world_size=2, samples_per_s=3.0))
+    assert found == (2.0, None, None, None, None)
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def test_a_finished_run_is_evidence() -> None:
+    fact = evidence_of(record(), gpu="RTX 4090", threads=2, today="2026-11-20")
+    assert fact is not None
+    assert (fact.gpu, fact.threads, fact.taken, fact.kind, fact.log) == (
+        "RTX 4090",
+        2,
+        "2026-11-20",
+        "run",
+        "runs/lr-1",
+    )
+    assert fact.settings == {"lr": 0.1}
+    assert fact.versions == {"torch": "2.13.0"}
+    assert len(fact.id) == 16
+
+
+def test_the_same_run_learned_twice_is_one_fact() -> None:
+    first = evidence_of(record(), gpu="RTX 4090", threads=2, today="2026-11-20")
+    later = evidence_of(record(folder="moved/lr-1"), gpu="RTX 4090", threads=2, today="2026-12-24")
+    assert first is not None
+    assert later is not None
+    assert first.id == later.id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"measurement": Measurement(step_s=0.2, steps=100)},
+        {"provenance": Provenance(argv=("python",), workdir=".", versions={"torch": "2.4.0"})},
+        {"run": Run(name="lr-1", key="k2", settings={"lr": 0.1}, point={}, command="python train.py")},
+    ],
+)
+def test_another_run_is_another_fact(other: dict[str, Any]) -> None:
+    first = evidence_of(record(), gpu="RTX 4090", threads=2, today="2026-11-20")
+    changed = evidence_of(record(**other), gpu="RTX 4090", threads=2, today="2026-11-20")
+    assert first is not None
+    assert changed is not None
+    assert first.id != changed.id
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"status": "oom_device"}, "it did not finish: oom device"),
+        ({"status": "diverged"}, "it did not finish: diverged"),
+        ({"outcome": None, "state": "running"}, "it did not finish: running"),
+        ({"measurement": None}, "nothing was measured"),
+        ({"measurement": Measurement(steps=3)}, "nothing was measured"),
+        ({"flags": ("the clock jumped backwards",)}, "its figures are doubtful: the clock jumped backwards"),
+    ],
+)
+def test_other_runs_are_refused_with_a_reason(changed: dict[str, Any], reason: str) -> None:
+    refused = record(**changed)
+    assert (refusal(refused) or "").startswith(reason)
+    assert evidence_of(refused, gpu="RTX 4090", threads=1, today="2026-11-20") is None
+
+
+def test_peak_memory_alone_is_evidence() -> None:
+    assert refusal(record(measurement=Measurement(peak_tree_bytes=10**9))) is None
+
+
+# ---------------------------------------------------------------- residuals and back-tests
+
+
+def test_a_residual() -> None:
+    assert residual(quantity(8, 10, 12), 8.0) == (0.8, 25.0, True)
+    assert residual(quantity(8, 10, 12), 20.0) == (2.0, -50.0, False)
+
+
+@pytest.mark.parametrize(("predicted", "measured"), [(0.0, 1.0), (1.0, 0.0), (1.0, -1.0), (-1.0, 1.0)])
+def test_no_residual_without_figures_above_zero(predicted: float, measured: float) -> None:
+    assert residual(quantity(predicted, predicted, predicted), measured) is None
+
+
+def test_a_back_test() -> None:
+    pairs = [Pair(quantity(8, 10, 12), measured) for measured in (10.0, 8.0, 12.5, 5.0)]
+    found = backtest([*pairs, Pair(quantity(0, 0, 0), 1.0)])
+    assert found is not None
+    assert found.pairs == 4
+    assert found.median_abs_percent == pytest.approx(22.5)
+    assert found.mean_abs_percent == pytest.approx((0 + 25 + 20 + 100) / 4)
+    assert found.coverage == 0.5
+    assert found.median_ratio == pytest.approx(0.9)
+
+
+def test_nothing_to_test() -> None:
+    assert backtest([]) is None
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1e6), st.floats(0.001, 1e6)), min_size=1, max_size=20))
+def test_a_back_test_is_of_sound_shape(figures: list[tuple[float, float]]) -> None:
+    found = backtest(Pair(quantity(p50 / 2, p50, p50 * 2), measured) for p50, measured in figures)
+    assert found is not None
+    assert found.pairs == len(figures)
+    assert 0 <= found.coverage <= 1
+    assert found.median_abs_percent >= 0
+    assert found.median_ratio > 0
