@@ -387,6 +387,7 @@ class Device(Noun):
 
     index: int
     gpu: str
+    kind: Literal["gpu", "cpu"] = "gpu"
     memory_bytes: int
     used_bytes: int = 0
     identity: str = ""

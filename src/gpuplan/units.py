@@ -162,5 +162,10 @@ def format_number(value: float) -> str:
 
 
 def format_range(low: str, middle: str, high: str) -> str:
-    """`48s (41s-1m00s)`; the middle alone where the ends print alike."""
-    return middle if low == middle == high else f"{middle} ({low}-{high})"
+    """`48s (41s-1m00s)`, `374 MiB (258-702)`; the middle alone where the ends print alike."""
+    if low == middle == high:
+        return middle
+    unit = middle.rpartition(" ")[2]
+    if " " in middle and low.endswith(f" {unit}") and high.endswith(f" {unit}"):
+        low, high = low.removesuffix(f" {unit}"), high.removesuffix(f" {unit}")
+    return f"{middle} ({low}-{high})"

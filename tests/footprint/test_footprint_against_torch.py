@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from footprint_models import agnews, gpt2, known, llama_1b, operators_flops, torch_batch, torch_model
 
-from gpuplan.model import Architecture
+if TYPE_CHECKING:
+    from gpuplan.model import Architecture
 
 torch = pytest.importorskip("torch")
 
@@ -111,9 +112,9 @@ def tracker_of_storages() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
-    class Tracker(TorchDispatchMode):
+    class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self.alive: dict[int, Any] = {}
             self.now = self.peak = 0
 

@@ -33,9 +33,9 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, number(architecture.classes))
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        positions = cast(torch.Tensor, self.positions)
+        positions = cast("torch.Tensor", self.positions)
         hidden = self.encoder(self.embedding(ids) + positions, src_key_padding_mask=ids == 0)
-        return cast(torch.Tensor, self.head(hidden.mean(1)))
+        return cast("torch.Tensor", self.head(hidden.mean(1)))
 
 
 class LanguageModel(nn.Module):
@@ -60,7 +60,7 @@ class LanguageModel(nn.Module):
             hidden = self.dropout(hidden + self.positions(torch.arange(ids.shape[1])))
         for block in self.blocks:
             hidden = checkpoint(block, hidden, use_reentrant=False) if self.checkpointing else block(hidden)
-        return cast(torch.Tensor, self.head(self.norm(hidden)))
+        return cast("torch.Tensor", self.head(self.norm(hidden)))
 
 
 class Block(nn.Module):
@@ -73,9 +73,10 @@ class Block(nn.Module):
         self.kv_heads = number(architecture.kv_heads or architecture.heads)
         self.size = width // self.heads
         self.norms = nn.ModuleList([norm_of(architecture), norm_of(architecture)])
-        self.query = nn.Linear(width, width, bias=biased)
-        self.key = nn.Linear(width, self.kv_heads * self.size, bias=biased)
-        self.value = nn.Linear(width, self.kv_heads * self.size, bias=biased)
+        self.sizes = [width, self.kv_heads * self.size, self.kv_heads * self.size]
+        # GPT-2 has one matrix for queries, keys and values, Llama three.
+        outputs = self.sizes if architecture.gated else [sum(self.sizes)]
+        self.projections = nn.ModuleList(nn.Linear(width, size, bias=biased) for size in outputs)
         self.output = nn.Linear(width, width, bias=biased)
         self.up = nn.Linear(width, inner, bias=biased)
         self.down = nn.Linear(inner, width, bias=biased)
@@ -85,16 +86,17 @@ class Block(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         hidden = hidden + self.dropout(self.output(self.attend(self.norms[0](hidden))))
         normed = self.norms[1](hidden)
-        gated = functional.gelu(self.up(normed))
-        if self.gate is not None:
-            gated = functional.silu(self.gate(normed)) * self.up(normed)
-        return cast(torch.Tensor, hidden + self.dropout(self.down(gated)))
+        if self.gate is None:
+            inner = functional.gelu(self.up(normed))
+        else:
+            inner = functional.silu(self.gate(normed)) * self.up(normed)
+        return cast("torch.Tensor", hidden + self.dropout(self.down(inner)))
 
     def attend(self, normed: torch.Tensor) -> torch.Tensor:
         rows, length, width = normed.shape
-        query = self.query(normed).view(rows, length, self.heads, self.size).transpose(1, 2)
-        key = self.key(normed).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
-        value = self.value(normed).view(rows, length, self.kv_heads, self.size).transpose(1, 2)
+        projected = [project(normed) for project in self.projections]
+        parts = projected if len(projected) == 3 else projected[0].split(self.sizes, -1)
+        query, key, value = (part.view(rows, length, -1, self.size).transpose(1, 2) for part in parts)
         dropout = self.dropout.p if self.training else 0.0
         grouped = self.kv_heads != self.heads
         attended = functional.scaled_dot_product_attention(

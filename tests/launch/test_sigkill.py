@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import workbench
-from workbench import plan, run
+from workbench import ByExitCode, plan, run, site
 
+from gpuplan.launch import LocalLauncher, conduct
 from gpuplan.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
     from gpuplan.model import Plan
 
 RUNS = 30
@@ -49,12 +55,14 @@ def test_a_gpuplan_that_is_killed_at_random_loses_and_duplicates_nothing(tmp_pat
 
 
 def sweep(base: Path, chance: random.Random) -> Plan:
-    """Most runs on one device, and longer than a gpuplan lives, so that it is killed 20 times before they are through."""
+    """Most runs on one device, and longer than a gpuplan lives, so that it is killed often before they are through."""
     witness = 'echo "$GPUPLAN_RUN $$ begin" >> witness; sleep {}; echo "$GPUPLAN_RUN $$ end" >> witness'
     runs = [
         run(f"r{number}", f"sh -c '{witness.format(round(chance.uniform(0.35, 0.5), 3))}'") for number in range(RUNS)
     ]
-    devices = {one.name: (1,) if number % 6 == 5 else (0,) for number, one in enumerate(runs)}
+    devices: dict[str, tuple[int, ...]] = {
+        one.name: (1,) if number % 6 == 5 else (0,) for number, one in enumerate(runs)
+    }
     return plan(base, runs, devices=devices)
 
 
@@ -87,8 +95,70 @@ def assert_one_after_the_other(lines: list[str]) -> None:
         assert (begin.split()[:2], begin.split()[2], end.split()[2]) == (end.split()[:2], "begin", "end")
 
 
+LINES = 25
+
+
+def test_a_gpuplan_that_is_killed_at_any_line_loses_and_duplicates_nothing(tmp_path: Path) -> None:
+    """A child is killed at a line of launch/ or store/ that it executes; then the run is completed here."""
+    total = lines_until_killed(tmp_path / "whole", line=0)
+    assert total > 10 * LINES
+    for line in range(1, total, total // LINES):
+        base = tmp_path / str(line)
+        lines_until_killed(base, line=line)
+        conduct_here(base)
+        assert (base / "witness").read_text().split() == ["begin", "end"], f"killed at line {line}"
+        with Store(base / "state" / "store.db") as store:
+            (record,) = store.records("sweep")
+            assert (record.state, record.ending and record.ending.exit_code) == ("finished", 0)
+
+
+def lines_until_killed(base: Path, *, line: int) -> int:
+    """Conduct in a forked child that dies at the given line, or says how many there are."""
+    (base / "state").mkdir(parents=True)
+    pid = os.fork()
+    if pid == 0:
+        count_lines(base, line)
+    _, code = os.waitpid(pid, 0)
+    assert code == (signal.SIGKILL if line else 0)
+    return int((base / "count").read_text()) if line == 0 else line
+
+
+def count_lines(base: Path, fatal: int) -> NoReturn:
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., Any] | None:
+        nonlocal count
+        if "/gpuplan/launch/" not in frame.f_code.co_filename and "/gpuplan/store/" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        if count == fatal != 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    try:
+        sys.settrace(trace)
+        conduct_here(base)
+        sys.settrace(None)
+        (base / "count").write_text(str(count))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def conduct_here(base: Path) -> None:
+    made = plan(base, [run("a", "sh -c 'echo begin >> witness; sleep 0.02; echo end >> witness'")])
+    with Store(base / "state" / "store.db") as store:
+        conduct(
+            site(base, made, state=base / "state"),
+            launcher=LocalLauncher(),
+            store=store,
+            observer=ByExitCode(),
+            poll_s=0.02,
+            sample_s=0.01,
+        )
+
+
 @pytest.fixture(autouse=True)
 def clear(tmp_path: Path) -> object:
     yield
-    runs = tmp_path / "state" / "runs"
-    workbench.end_all(runs.iterdir() if runs.exists() else [])
+    workbench.end_all([*tmp_path.glob("state/runs/*"), *tmp_path.glob("*/state/runs/*")])

@@ -223,9 +223,11 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
         loaded(path, text_columns="title,body")
 
 
-@pytest.mark.parametrize("data", ["missing.csv", "./missing", "/missing", "~/missing", "a/b/c"])
+@pytest.mark.parametrize(
+    "data", ["missing.csv", "./missing", "/missing", "~/missing", "~nobody/x.csv", "a/b/c", "x" * 5000]
+)
 def test_a_path_that_is_not_there_is_never_asked_of_the_hub(data: str) -> None:
-    with pytest.raises(WorkloadError, match="no such file or folder"):
+    with pytest.raises(WorkloadError, match=r"no such file or folder|File name too long"):
         load(Config(data=data))
 
 

@@ -50,7 +50,7 @@ def test_two_unequal_shares_give_the_gradient_of_the_whole() -> None:
 def gradient(tokens: torch.Tensor, labels: torch.Tensor, *, weight: float) -> torch.Tensor:
     """The gradient of one step of the same initial model, as one vector."""
     fresh = parts(dropout=0.0)
-    training_step(fresh.model, fresh, tokens, labels, weight=weight, precision="fp32")
+    training_step(fresh.model, fresh, tokens=tokens, labels=labels, weight=weight, precision="fp32")
     return torch.cat([parameter.grad.flatten() for parameter in fresh.model.parameters() if parameter.grad is not None])
 
 
@@ -70,5 +70,6 @@ def test_the_optimizer_follows_the_schedule() -> None:
     rates = []
     for _ in range(3):
         rates.append(fresh.optimizer.param_groups[0]["lr"])
-        training_step(fresh.model, fresh, torch.ones(1, 6).long(), torch.zeros(1).long(), weight=1.0, precision="fp32")
+        tokens, labels = torch.ones(1, 6).long(), torch.zeros(1).long()
+        training_step(fresh.model, fresh, tokens=tokens, labels=labels, weight=1.0, precision="fp32")
     assert rates == pytest.approx([0.1, 0.2, 0.3])

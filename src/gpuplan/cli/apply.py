@@ -15,7 +15,8 @@ from gpuplan.errors import EXIT_BLOCKED, DriftError, UserError
 
 if TYPE_CHECKING:
     from gpuplan.cli.options import Given
-    from gpuplan.flow import Applied, State
+    from gpuplan.flow.apply import Applied
+    from gpuplan.flow.state import State
     from gpuplan.launch.ports import Event
     from gpuplan.model import Plan
 
@@ -37,11 +38,13 @@ def command(given: Given, *, yes: bool, accept_drift: bool, state: Path, as_json
     A spec is planned and shown first, then you are asked. Finished runs are skipped; what a killed gpuplan left
     running is taken up again. Ctrl-C asks the runs to checkpoint, a second one kills them.
     """
-    from gpuplan.flow import State, apply, create_inputs  # noqa: PLC0415
+    from gpuplan.flow.apply import apply, create_inputs  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     home = State(state)
-    plan = _saved_plan(Path(given.path), home, accept_drift) if _is_plan(given.path) else None
-    if plan is None:
+    if given.path and _is_plan(Path(given.path)):
+        plan = _saved_plan(Path(given.path), home, accept_drift=accept_drift)
+    else:
         plan = _planned(given, home, yes=yes or as_json, quiet=quiet)
     if is_blocked(plan):
         raise UserError(_blocked(plan), hint="gpuplan check says how to mend it", exit_code=EXIT_BLOCKED)
@@ -54,16 +57,17 @@ def command(given: Given, *, yes: bool, accept_drift: bool, state: Path, as_json
     return applied.exit_code
 
 
-def _is_plan(path: str | None) -> bool:
+def _is_plan(path: Path) -> bool:
     try:
-        with Path(path or "").open("rb") as file:
+        with path.open("rb") as file:
             return PLAN_MARK in file.read(MARK_WITHIN_BYTES)
     except (OSError, ValueError):
         return False
 
 
-def _saved_plan(path: Path, home: State, accept_drift: bool) -> Plan:
-    from gpuplan.flow import drift, read_plan, replan  # noqa: PLC0415
+def _saved_plan(path: Path, home: State, *, accept_drift: bool) -> Plan:
+    from gpuplan.flow.apply import read_plan  # noqa: PLC0415
+    from gpuplan.flow.plan import drift, replan  # noqa: PLC0415
 
     plan = read_plan(path)
     changed = () if accept_drift else drift(plan, replan(plan, home))
@@ -74,7 +78,7 @@ def _saved_plan(path: Path, home: State, accept_drift: bool) -> Plan:
 
 
 def _planned(given: Given, home: State, *, yes: bool, quiet: bool) -> Plan:
-    from gpuplan.flow import make_plan  # noqa: PLC0415
+    from gpuplan.flow.plan import make_plan  # noqa: PLC0415
 
     plan = make_plan(spec_from(given), home)
     if not quiet and not yes:

@@ -26,7 +26,8 @@ NAMES_SHOWN = 12
 @json_option
 def command(given: Given, *, state: Path, as_json: bool) -> int:
     """Check SPEC (experiment.yaml): the count, a preview of the names, and every finding. Changes nothing."""
-    from gpuplan.flow import State, make_plan  # noqa: PLC0415
+    from gpuplan.flow.plan import make_plan  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     plan = make_plan(spec_from(given), State(state))
     if as_json:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @json_option
 def command(*, name: str | None, known: bool, state: Path, as_json: bool) -> None:
     """This machine's devices; or the facts on the accelerator NAME, by any of its usual names."""
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.devices import facts, machine_now  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
     from gpuplan.report.probed import device_table, gpu_table  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
 

@@ -19,8 +19,8 @@ FOLLOW_INTERVAL_S = 0.3
 @state_option
 def command(*, run: str, follow: bool, lines: int | None, state: Path) -> None:
     """Print the log of RUN."""
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import find_record, log_tail, read_from  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     home = State(state)
     record = find_record(home, run)

@@ -27,7 +27,8 @@ ROWS_SHOWN = 30
 @quiet_option
 def command(given: Given, *, output: Path | None, schedule: bool, state: Path, as_json: bool, quiet: bool) -> int:
     """Plan SPEC (experiment.yaml): memory, time and place of every run, and what is wrong. Changes nothing."""
-    from gpuplan.flow import State, make_plan  # noqa: PLC0415
+    from gpuplan.flow.plan import make_plan  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     plan = make_plan(spec_from(given), State(state))
     if output is not None:
@@ -60,7 +61,7 @@ def print_plan(plan: Plan, *, schedule: bool = False) -> None:
         out.print(as_rich(planned.schedule_table(plan), width=out.width))
     out.print(planned.totals_line(plan))
     for text in planned.assumptions(plan):
-        out.print(f"assumed: {text}")
+        out.print(f"- {text}")
     for line in planned.finding_lines(plan.findings):
         out.print(line)
 

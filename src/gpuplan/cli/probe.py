@@ -34,7 +34,8 @@ def command(
     given: Given, *, seconds_s: float, most: int, with_ranks: bool, state: Path, as_json: bool, quiet: bool
 ) -> None:
     """Measure this machine's rates, then each kind of run in SPEC for some seconds; plans use it from then on."""
-    from gpuplan.flow import State, probe  # noqa: PLC0415
+    from gpuplan.flow.probe import probe  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
     from gpuplan.report.probed import probe_tables  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
 

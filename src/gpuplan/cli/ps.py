@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @json_option
 def command(*, experiment: str | None, state: Path, as_json: bool) -> None:
     """The runs of EXPERIMENT, or of all: state, progress, duration, why they ended."""
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import live_rows, live_table  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
 
     rows = live_rows(State(state), experiment)

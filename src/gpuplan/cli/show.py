@@ -30,8 +30,8 @@ def command(*, run: str | None, schema: str | None, state: Path, as_json: bool) 
         return
     if run is None:
         raise UserError("which run?", hint="gpuplan ps lists them; gpuplan show --schema spec")
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import find_record  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     record = find_record(State(state), run)
     if as_json:

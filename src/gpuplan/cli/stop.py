@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @json_option
 def command(*, runs: tuple[str, ...], everything: bool, now: bool, state: Path, as_json: bool) -> None:
     """Ask RUNS to checkpoint and end; they are killed after the spec's grace."""
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import stop_runs  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     if not runs and not everything:
         raise UserError("which runs?", hint="gpuplan stop NAME..., or --all")

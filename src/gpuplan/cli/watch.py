@@ -30,8 +30,8 @@ def command(*, experiment: str | None, every_s: float, state: Path) -> None:
     """Watch the runs of EXPERIMENT, or of all, until none runs any more. Ctrl-C leaves; the runs go on."""
     from rich.live import Live  # noqa: PLC0415
 
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import live_rows  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     home = State(state)
     out = console()
@@ -74,8 +74,8 @@ def _screen(rows: Sequence[LiveRow], width: int) -> RenderableType:
 
 def _print_once_a_change(home: object, experiment: str | None, every_s: float) -> None:
     """Off a terminal: a line whenever the sum changes."""
-    from gpuplan.flow import State  # noqa: PLC0415
     from gpuplan.flow.live import live_rows, summary_line  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
 
     assert isinstance(home, State)
     last = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from gpuplan.flow.state import State
     from gpuplan.launch.ports import Conducted, Event
-    from gpuplan.model import Experiment, Gpu, Run, RunRecord
+    from gpuplan.model import Experiment, Run, RunRecord
 
 __all__ = ["Applied", "apply", "create_inputs", "read_plan", "site_of"]
 
@@ -63,14 +64,14 @@ def read_plan(path: Path) -> Plan:
         raise UserError(f"{path}: {error.strerror}", hint="gpuplan plan SPEC -o plan.json writes one") from None
 
 
-def apply(plan: Plan, state: State, *, gpus: dict[str, Gpu], on_event: Callable[[Event], None]) -> Applied:
+def apply(plan: Plan, state: State, *, on_event: Callable[[Event], None]) -> Applied:
     """Carry out the plan to the letter, and learn from each run that finished. Raises UserError."""
     _refuse_what_waits(plan)
     state.keep_plan(plan)
     started = time.monotonic()
     with state.writing() as store:
         conducted = conduct(
-            site_of(plan, state, gpus=gpus),
+            site_of(plan, state),
             launcher=LocalLauncher(),
             store=store,
             observer=RunObserver(plan),
@@ -78,12 +79,15 @@ def apply(plan: Plan, state: State, *, gpus: dict[str, Gpu], on_event: Callable[
             may_start=partial(_before_deadline, plan.experiment, started),
         )
         records = store.records(plan.experiment.name)
-        found = [evidence_of(record, gpu=_gpu_of(plan, record), threads=_threads(plan)) for record in records]
+        today = datetime.now(UTC).date().isoformat()
+        found = [
+            evidence_of(record, gpu=_gpu_of(plan, record), threads=_threads(plan), today=today) for record in records
+        ]
         learned = store.add_evidence(fact for fact in found if fact is not None)
     return Applied(conducted, records, learned)
 
 
-def site_of(plan: Plan, state: State, *, gpus: dict[str, Gpu]) -> Site:
+def site_of(plan: Plan, state: State) -> Site:
     """What all runs of the plan share."""
     experiment = plan.experiment
     python = interpreter(experiment, Path(plan.base))
@@ -98,7 +102,7 @@ def site_of(plan: Plan, state: State, *, gpus: dict[str, Gpu]) -> Site:
             resume=experiment.checkpoint.resume,
         )
 
-    cards = frozenset(device.index for device in plan.machine.devices if gpus[device.gpu].kind == "gpu")
+    cards = frozenset(device.index for device in plan.machine.devices if device.kind == "gpu")
     return Site(plan=plan, state=state.folder, argv_of=argv_of, gpus=cards)
 
 

@@ -167,7 +167,8 @@ def _open_records(state: State) -> list[RunRecord]:
 def _row(record: RunRecord, sample: Sample | None) -> LiveRow:
     steps = record.estimate.steps if record.estimate else None
     is_open = record.state in OPEN_STATES
-    progress = _progress(Path(record.folder)) if is_open else Progress(record.measurement and record.measurement.steps)
+    done = record.measurement
+    progress = _progress(Path(record.folder)) if is_open else Progress(done.steps if done else None)
     end = time.time() if is_open else record.ended_at
     elapsed_s = end - record.started_at if end and record.started_at else None
     return LiveRow(
@@ -179,7 +180,7 @@ def _row(record: RunRecord, sample: Sample | None) -> LiveRow:
         steps=steps or None,
         elapsed_s=elapsed_s,
         left_s=_left_s(record, elapsed_s, progress, steps) if is_open else None,
-        host_bytes=sample.host_bytes if sample else record.measurement and record.measurement.peak_tree_bytes,
+        host_bytes=sample.host_bytes if sample else (done.peak_tree_bytes if done else None),
         because=_why(record, progress),
     )
 

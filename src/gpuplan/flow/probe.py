@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.expand import expand
@@ -12,9 +12,10 @@ from gpuplan.flow.apply import create_inputs, site_of
 from gpuplan.flow.observer import LOG_NAME, measured
 from gpuplan.flow.plan import make_plan
 from gpuplan.launch.base import Ended, Running
+from gpuplan.launch.folder import run_folder
 from gpuplan.launch.local import LocalLauncher
 from gpuplan.launch.prepare import prepare
-from gpuplan.learn import evidence_of
+from gpuplan.learn import evidence_of, refusal
 from gpuplan.model import Ending, Outcome, RunRecord
 from gpuplan.observe.outcome import log_tail
 from gpuplan.observe.probe import probe_cpu, probe_cuda
@@ -23,6 +24,7 @@ from gpuplan.world import interpreter, look_at_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from gpuplan.flow.state import State
     from gpuplan.launch.prepare import Site
@@ -63,14 +65,15 @@ def probe(
         say(f"measuring {world.machine.devices[0].gpu}")
         gpu = _device_rates(spec, world)
         store.put_gpus(world.machine.cpu, [gpu])
-        site = site_of(plan, state, gpus=world.gpus)
-        evidence, refused = [], []
+        site = replace(site_of(plan, state), state=state.folder / "probes")
+        evidence: list[Evidence] = []
+        refused: list[str] = []
         for run in kinds_of_run(plan, with_ranks=with_ranks)[:most]:
             say(f"probing {run.name}")
             watched = _watch(site, run, seconds_s=seconds_s)
-            fact = evidence_of(watched.record, gpu=gpu.name, threads=gpu.threads, kind="probe", today=world.today)
-            if isinstance(fact, str):
-                refused.append(f"{run.name}: {watched.problem or fact}")
+            fact = evidence_of(watched.record, gpu=gpu.name, threads=gpu.threads, today=world.today, kind="probe")
+            if fact is None:
+                refused.append(f"{run.name}: {watched.problem or refusal(watched.record)}")
             else:
                 evidence.append(fact)
         store.add_evidence(evidence)
@@ -99,10 +102,10 @@ def _device_rates(spec: Spec, world: World) -> Gpu:
 
 def _watch(site: Site, run: Run, *, seconds_s: float) -> Watched:
     """Run the command in a folder of its own until it has trained for `seconds_s`, then end it."""
-    folder = site.state / "probes" / run.name
+    folder = run_folder(site.state, run.name)
     shutil.rmtree(folder, ignore_errors=True)
     devices = tuple(device.index for device in site.plan.machine.devices[: run.ranks])
-    prepared = prepare(site, run, devices=devices, attempt=1, folder=folder)
+    prepared = prepare(site, run, devices=devices, attempt=1)
     launcher = LocalLauncher()
     started = time.time()
     record = RunRecord(

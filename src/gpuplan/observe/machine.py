@@ -43,17 +43,22 @@ class Shares(NamedTuple):
     threads_per_rank: int
 
 
-def find_machine(environment: Mapping[str, str], *, max_ranks: int = 1) -> Found:
+def find_machine(environment: Mapping[str, str], *, max_ranks: int = 1, threads: int | None = None) -> Found:
     """This machine as a program with this `environment` would find it.
 
     Its devices are the GPUs that CUDA_VISIBLE_DEVICES shows, numbered as the program numbers them; `identity` is what
-    to put into CUDA_VISIBLE_DEVICES for one of them. Without GPUs they are shares of the CPU for `max_ranks` ranks.
+    to put into CUDA_VISIBLE_DEVICES for one of them. Without GPUs they are shares of the CPU: of `threads` threads each,
+    else as many as `max_ranks` ranks leave.
     """
     limits = read_limits()
     found = survey(environment.get("CUDA_VISIBLE_DEVICES"))
     usable = [seen for seen in found.devices if _memory_bytes(seen)]
     described = [_describe(seen) for seen in usable]
-    shares = _gpu_places(limits, usable, described) if usable else _cpu_shares(limits, max_ranks)
+    shares = (
+        _gpu_places(limits, usable, described)
+        if usable
+        else _cpu_shares(limits, limits.cores // threads if threads else max_ranks)
+    )
     machine = Machine(
         cpu=limits.cpu,
         cores=limits.cores,
@@ -73,7 +78,9 @@ def cpu_devices(cores: int, max_ranks: int, *, memory_bytes: int, name: str = "c
     """
     threads_per_rank = max(1, cores // max(1, max_ranks))
     count = max(1, cores // threads_per_rank)
-    devices = tuple(Device(index=index, gpu=name, memory_bytes=memory_bytes // count) for index in range(count))
+    devices = tuple(
+        Device(index=index, gpu=name, kind="cpu", memory_bytes=memory_bytes // count) for index in range(count)
+    )
     return Shares(devices, threads_per_rank)
 
 

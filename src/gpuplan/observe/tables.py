@@ -152,8 +152,16 @@ def _at(numbers: Mapping[str, float], axis: str | None) -> float | None:
 
 
 def _assign(writers: list[Writer], row: Row, line: int, doubts: Doubts, name: str) -> None:
-    """To the writer that it continues; to a new one where it goes back."""
-    fitting = [writer for writer in writers if writer.continues(row)]
+    """To the writer that it continues; to a new one where it goes back.
+
+    A program that did not write since a younger one began has ended, unless the row is just what it had to write next.
+    """
+    youngest = writers[-1].first_line if writers else 0
+    fitting = [
+        writer
+        for writer in writers
+        if writer.continues(row) and (writer.last_line >= youngest or writer.stride is None or writer.expects(row))
+    ]
     expecting = [writer for writer in fitting if writer.expects(row)]
     if fitting:
         (_next_of(expecting, writers[-1]) if expecting else max(fitting, key=_place)).take(row, line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuplan.expand import count
-from gpuplan.report.groups import label
 from gpuplan.report.table import Column, Table
 from gpuplan.units import format_bytes, format_duration, format_range, format_usd
 
@@ -18,12 +17,11 @@ __all__ = ["assumptions", "finding_lines", "headline", "plan_table", "schedule_t
 
 PLAN_COLUMNS = (
     Column("run", "Run", importance=10),
-    Column("runs", "Runs", "count", importance=9),
     Column("ranks", "Ranks", "count", importance=6),
-    Column("memory_bytes", "Memory of a rank", "bytes", importance=7),
+    Column("memory_bytes", "Memory/rank", "bytes", importance=7),
     Column("fits", "Fits", importance=8),
     Column("step_s", "Step", "duration", importance=4),
-    Column("duration_s", "Time of a run", "duration", importance=9),
+    Column("duration_s", "Time/run", "duration", importance=9),
     Column("based_on", "Based on", importance=3),
 )
 SCHEDULE_COLUMNS = (
@@ -50,12 +48,10 @@ def plan_table(plan: Plan) -> Table:
         first = alike[0]
         estimate = estimates[first.name]
         memory = estimate.memory
-        name = first.control or label(first.point) or first.name
-        name = f"{first.stage}: {name}" if first.stage else name
+        name = first.name if len(alike) == 1 else f"{first.name} +{len(alike) - 1}"
         rows.append(
             (
                 name,
-                len(alike),
                 first.ranks * first.copies,
                 memory.device_bytes,
                 memory.fits,

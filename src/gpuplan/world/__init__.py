@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gpuplan import data
 from gpuplan.model import Offer, World
 from gpuplan.observe.machine import find_machine
-from gpuplan.verify.wanted import wanted
+from gpuplan.verify.wanted import inputs_of, wanted
 from gpuplan.world.files import file_fact
 from gpuplan.world.programs import interpreter, program_fact, workdir_of
 
@@ -30,12 +30,12 @@ def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None
     experiment = spec.experiment
     workdir, python = workdir_of(experiment, spec.base), interpreter(experiment, spec.base)
     asked = wanted(experiment, runs)
-    splits = {source.path: source.splits for source in experiment.inputs}
+    splits = {source.path: source.splits for source in inputs_of(experiment, runs)}
     seen = look_at_machine(experiment, runs, store=store)
     return seen.model_copy(
         update={
             "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in asked.paths},
-            "programs": {name: program_fact(name, python=python, workdir=workdir) for name in asked.programs},
+            "programs": {name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs},
             "history": store.history(experiment.name) if store else (),
             "disk_free_bytes": _disk_free_bytes(state),
             "places": spec.places,

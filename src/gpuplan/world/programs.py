@@ -49,10 +49,13 @@ def interpreter(experiment: Experiment, base: Path) -> str:
     return shutil.which("python") or shutil.which("python3") or sys.executable
 
 
-def program_fact(program: str, *, python: str, workdir: Path) -> CommandFact:
-    """What stands behind the start of a command line, such as `python train.py` or `./train`."""
+def program_fact(program: str, experiment: Experiment, *, python: str, workdir: Path) -> CommandFact:
+    """What stands behind the start of a command line, such as `python train.py` or `./train`.
+
+    `python` is the `interpreter` of the experiment.
+    """
     words = shlex.split(program)
-    is_python = PYTHONS.fullmatch(words[0]) is not None or words[0] == python
+    is_python = PYTHONS.fullmatch(words[0]) is not None or words[0] == experiment.environment.python
     path = _executable(python if is_python else words[0], workdir)
     if path is None:
         return CommandFact(program=program, problem=f"{words[0]} is neither on PATH nor in {workdir}")

@@ -31,7 +31,7 @@ def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
     """Write `checkpoint-<step>` whole or not at all, and drop all but the newest `keep` up to it."""
     target = folder / f"checkpoint-{step}"
     try:
-        temporary = _written(folder, state, step)
+        temporary = _written(folder, state, step=step)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         _sync(folder)
@@ -65,7 +65,7 @@ def step_of(path: Path) -> int:
     return int(number) if number.isascii() and number.isdigit() else -1
 
 
-def _written(folder: Path, state: dict[str, Any], step: int) -> Path:
+def _written(folder: Path, state: dict[str, Any], *, step: int) -> Path:
     for leftover in folder.glob(".checkpoint-*.writing"):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = folder / f".checkpoint-{step}.writing"

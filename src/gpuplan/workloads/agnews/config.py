@@ -87,7 +87,9 @@ def from_settings(settings: Mapping[str, object]) -> Config:
     False
     """
     known = {field.name: field.default for field in fields(Config)}
-    config = Config(**{name: _convert(flag(name), settings[name], known[name]) for name in known if name in settings})
+    config = Config(
+        **{name: _convert(flag(name), settings[name], default=known[name]) for name in known if name in settings}
+    )
     _check_each(config)
     _check_together(config)
     return config
@@ -130,10 +132,11 @@ def _metavar(default: object) -> str:
 def _of_environment(environ: Mapping[str, str]) -> dict[str, object]:
     names = {"seed": "GPUPLAN_SEED", "output_dir": "GPUPLAN_RUN_DIR", "resume": "GPUPLAN_RESUME"}
     default = {item.name: item.default for item in fields(Config)}
-    return {item: _convert(name, environ[name], default[item]) for item, name in names.items() if environ.get(name)}
+    given = {item: name for item, name in names.items() if environ.get(name)}
+    return {item: _convert(name, environ[name], default=default[item]) for item, name in given.items()}
 
 
-def _convert(name: str, value: object, default: object) -> Any:
+def _convert(name: str, value: object, *, default: object) -> Any:
     text = str(value)
     try:
         if isinstance(default, bool):

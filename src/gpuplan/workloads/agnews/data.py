@@ -46,6 +46,11 @@ class _Texts(NamedTuple):
     labels: list[int]
 
 
+class _Parts(NamedTuple):
+    train: _Texts
+    evaluation: _Texts
+
+
 def load(config: Config) -> Splits:
     """Read, split and tokenise the data of a run; shuffle its training labels if it is the control."""
     train, evaluation = _split(read(config.data), config)
@@ -57,7 +62,7 @@ def load(config: Config) -> Splits:
     return Splits(rows, _tokenised(evaluation, config), checksum)
 
 
-def _split(source: Source, config: Config) -> tuple[_Texts, _Texts]:
+def _split(source: Source, config: Config) -> _Parts:
     train = _texts(source.train, config)
     test = _texts(source.test, config) if source.test else None
     base = _first_class([table for table in (train, test) if table], config.classes)
@@ -65,10 +70,12 @@ def _split(source: Source, config: Config) -> tuple[_Texts, _Texts]:
     if test is None:
         return _split_one(train, config)
     test = test._replace(labels=[label - base for label in test.labels])
-    return _taken(train, 0, config.train_rows, config), _taken(test, 0, config.eval_rows, config)
+    return _Parts(
+        _taken(train, config, start=0, count=config.train_rows), _taken(test, config, start=0, count=config.eval_rows)
+    )
 
 
-def _split_one(table: _Texts, config: Config) -> tuple[_Texts, _Texts]:
+def _split_one(table: _Texts, config: Config) -> _Parts:
     """Held-out rows first, so that they stay the same when more rows are trained on."""
     rows = len(table.texts)
     held_out = config.eval_rows or max(1, rows // 5)
@@ -79,10 +86,11 @@ def _split_one(table: _Texts, config: Config) -> tuple[_Texts, _Texts]:
             f" {held_out:,} to evaluate on",
             hint="ask for fewer with --train-rows and --eval-rows",
         )
-    return _taken(table, held_out, config.train_rows, config), _taken(table, 0, held_out, config)
+    train = _taken(table, config, start=held_out, count=config.train_rows)
+    return _Parts(train, _taken(table, config, start=0, count=held_out))
 
 
-def _taken(table: _Texts, start: int, count: int, config: Config) -> _Texts:
+def _taken(table: _Texts, config: Config, *, start: int, count: int) -> _Texts:
     """`count` rows (0: all) of the shuffled table from `start` on."""
     rows = len(table.texts)
     if rows < start + count:
@@ -98,11 +106,13 @@ def _tokenised(table: _Texts, config: Config) -> Rows:
 
 
 def _texts(table: Table, config: Config) -> _Texts:
-    label = _column(table, config.label_column, LABEL_NAMES, "--label-column")
+    label = _column(table, config.label_column, usual=LABEL_NAMES, option="--label-column")
     names = config.text_column_names or [name for name in table.columns if name.lower() in TEXT_NAMES]
-    columns = [_cells(table, _column(table, name, TEXT_NAMES, "--text-columns")) for name in names or [""]]
-    joined = [" ".join(cells) for cells in zip(*columns, strict=True)]
-    labels = [_label(value, row, table.name) for row, value in enumerate(table.columns[label], start=1)]
+    columns = [_column(table, name, usual=TEXT_NAMES, option="--text-columns") for name in names or [""]]
+    joined = [" ".join(cells) for cells in zip(*(_cells(table, column) for column in columns), strict=True)]
+    labels = [
+        _label(value, where=f"{table.name}, row {row}") for row, value in enumerate(table.columns[label], start=1)
+    ]
     return _Texts(table.name, joined, labels)
 
 
@@ -117,7 +127,7 @@ def _cells(table: Table, column: str) -> list[str]:
     return [str(cell) for cell in cells]
 
 
-def _column(table: Table, wanted: str, usual: Sequence[str], option: str) -> str:
+def _column(table: Table, wanted: str, *, usual: Sequence[str], option: str) -> str:
     names = (wanted,) if wanted else usual
     for name in names:
         for column in table.columns:
@@ -127,14 +137,14 @@ def _column(table: Table, wanted: str, usual: Sequence[str], option: str) -> str
     raise WorkloadError(f"{table.name} has no {missing}", hint=f"{option} takes one of: {', '.join(table.columns)}")
 
 
-def _label(value: Any, row: int, name: str) -> int:
+def _label(value: Any, *, where: str) -> int:
     try:
         number = int(value)
     except (OverflowError, TypeError, ValueError):
         number = None
     if number is None or (isinstance(value, float) and number != value):
         raise WorkloadError(
-            f"{name}, row {row}: the label {value!r} is not a class number",
+            f"{where}: the label {value!r} is not a class number",
             hint="number the classes, or name another column with --label-column",
         )
     return number

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
+from gpuplan.workloads.agnews.data import Rows
 from gpuplan.workloads.agnews.ranks import Ranks, total
 from gpuplan.workloads.agnews.step import autocast
 
 if TYPE_CHECKING:
-    from gpuplan.workloads.agnews.data import Rows
     from gpuplan.workloads.agnews.model import Classifier
 
 
@@ -33,14 +33,16 @@ def evaluate(model: Classifier, rows: Rows, *, batch_size: int, ranks: Ranks, pr
     with torch.inference_mode():
         for start in range(0, len(mine), batch_size):
             batch = mine[start : start + batch_size]
-            sums += _sums(model, rows.tokens[batch].to(ranks.device), rows.labels[batch].to(ranks.device), precision)
+            part = Rows(rows.tokens[batch].to(ranks.device), rows.labels[batch].to(ranks.device))
+            sums += _sums(model, part, precision=precision)
     model.train()
     loss_sum, correct = total(sums.tolist(), ranks)
     return Evaluation(loss_sum / len(rows.labels), correct / len(rows.labels))
 
 
-def _sums(model: Classifier, tokens: torch.Tensor, labels: torch.Tensor, precision: str) -> torch.Tensor:
-    with autocast(tokens.device, precision=precision):
-        logits = model(tokens).float()
-    loss_sum = functional.cross_entropy(logits, labels, reduction="sum")
-    return torch.stack([loss_sum.double(), (logits.argmax(dim=1) == labels).sum().double()])
+def _sums(model: Classifier, rows: Rows, *, precision: str) -> torch.Tensor:
+    """Summed loss and correct answers of the rows."""
+    with autocast(rows.tokens.device, precision=precision):
+        logits = model(rows.tokens).float()
+    loss_sum = functional.cross_entropy(logits, rows.labels, reduction="sum")
+    return torch.stack([loss_sum.double(), (logits.argmax(dim=1) == rows.labels).sum().double()])

@@ -64,7 +64,12 @@ class Pulse:
         first = step - len(losses) + 1
         step_s = (time.monotonic() - self._since) / max(1, len(losses))
         agreed = highest(
-            [float(stop), step_s, -_first_where(math.isnan, losses, first), -_first_where(math.isinf, losses, first)],
+            [
+                float(stop),
+                step_s,
+                -_first_where(math.isnan, losses, from_step=first),
+                -_first_where(math.isinf, losses, from_step=first),
+            ],
             self._ranks,
         )
         first_nan, first_inf = -agreed[2], -agreed[3]
@@ -78,6 +83,6 @@ class Pulse:
         return beat
 
 
-def _first_where(is_bad: Callable[[float], bool], losses: list[float], first_step: int) -> float:
+def _first_where(is_bad: Callable[[float], bool], losses: list[float], *, from_step: int) -> float:
     """The step of the first bad loss, or infinity."""
-    return next((float(step) for step, loss in enumerate(losses, start=first_step) if is_bad(loss)), math.inf)
+    return next((float(step) for step, loss in enumerate(losses, start=from_step) if is_bad(loss)), math.inf)

@@ -86,7 +86,7 @@ class Session:
         return self.config.batch_size // (self.ranks.world_size if self.config.shard else 1)
 
 
-def open_session(config: Config, ranks: Ranks, splits: Splits) -> Session:
+def open_session(config: Config, ranks: Ranks, *, splits: Splits) -> Session:
     """Build the model, take up the checkpoint if there is one, and open the records."""
     folder = _made(Path(config.output_dir))
     total_steps = config.epochs * steps_per_epoch(len(splits.train.labels), config.batch_size)
@@ -94,10 +94,12 @@ def open_session(config: Config, ranks: Ranks, splits: Splits) -> Session:
     parts = build(config, device=ranks.device, total_steps=total_steps)
     torch.manual_seed(derived_seed(config.seed, "dropout", ranks.rank))
     state = _resumed_state(config, ranks)
-    progress = _restore(state, config, ranks, splits, parts) if state else Progress()
+    if state:
+        _check_fit(state, config, splits=splits)
+    progress = _restore(state, parts, config=config, ranks=ranks) if state else Progress()
     epochs = [Epoch(**epoch) for epoch in state["history"]] if state else []
     history = History(folder / "metrics.csv" if ranks.rank == 0 else None, epochs)
-    run = _started(config, ranks, splits, parts.model, progress.step)
+    run = _started(config, ranks, rows=len(splits.train.labels), model=parts.model, step=progress.step)
     return Session(config, ranks, splits, parts, _wrapped(parts.model, ranks), progress, history, run)
 
 
@@ -129,8 +131,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _started(config: Config, ranks: Ranks, splits: Splits, model: nn.Module, step: int) -> track.Track:
-    rows = len(splits.train.labels)
+def _started(config: Config, ranks: Ranks, *, rows: int, model: nn.Module, step: int) -> track.Track:
     return track.start(
         dataset_rows=rows,
         batch_size=config.batch_size * (1 if config.shard else ranks.world_size),
@@ -199,18 +200,20 @@ def _resumed_state(config: Config, ranks: Ranks) -> dict[str, Any] | None:
 
 def _found(config: Config) -> Path:
     """A checkpoint's path may be relative to the run's folder, as the run itself records it."""
-    path = Path(config.resume).expanduser()
-    return path if path.exists() else Path(config.output_dir) / path
+    path = Path(config.resume)
+    try:
+        return path if path.exists() else Path(config.output_dir) / path
+    except OSError as error:
+        raise checkpoint.CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _restore(state: dict[str, Any], config: Config, ranks: Ranks, splits: Splits, parts: Parts) -> Progress:
-    _check_fit(state, config, splits)
+def _restore(state: dict[str, Any], parts: Parts, *, config: Config, ranks: Ranks) -> Progress:
     parts.model.load_state_dict(state["model"])
     parts.optimizer.load_state_dict(state["optimizer"])
     parts.scheduler.load_state_dict(state["scheduler"])
     each = state["ranks"]
     if len(each) != ranks.world_size:
-        return _other_world(each, config, ranks)
+        return _other_world(each, config, ranks=ranks)
     mine = each[ranks.rank]
     torch.set_rng_state(mine["random"])
     if ranks.device.type == "cuda" and mine["cuda_random"] is not None:
@@ -218,7 +221,7 @@ def _restore(state: dict[str, Any], config: Config, ranks: Ranks, splits: Splits
     return Progress(**mine["progress"])
 
 
-def _check_fit(state: dict[str, Any], config: Config, splits: Splits) -> None:
+def _check_fit(state: dict[str, Any], config: Config, *, splits: Splits) -> None:
     for name in (item.name for item in fields(Config) if item.name not in MAY_CHANGE):
         was, now = state["config"].get(name), getattr(config, name)
         if was != now:
@@ -233,7 +236,7 @@ def _check_fit(state: dict[str, Any], config: Config, splits: Splits) -> None:
         )
 
 
-def _other_world(each: list[Any], config: Config, ranks: Ranks) -> Progress:
+def _other_world(each: list[Any], config: Config, *, ranks: Ranks) -> Progress:
     """Go on with another number of ranks: the global batches stay, rank 0 takes the sums, dropout starts anew."""
     progress = Progress(**each[0]["progress"])
     torch.manual_seed(derived_seed(config.seed, "dropout", ranks.rank, "from", progress.step))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,10 +43,14 @@ class Source(NamedTuple):
 
 def read(data: str) -> Source:
     """Read what `data` names: a file, a folder, or else a data set of the hub."""
-    path = Path(data).expanduser()
-    if path.is_dir():
+    path = Path(data).expanduser() if data.startswith("~/") else Path(data)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise WorkloadError(f"{data} cannot be read: {error.strerror}", hint="give --data another path") from error
+    if is_folder:
         return Source(_read_file(_part_of(path, "train")), _read_file(_part_of(path, "test")))
-    if path.is_file():
+    if is_file:
         return Source(_read_file(path), None)
     if path.suffix in SUFFIXES or path.is_absolute() or data.startswith((".", "~")) or data.count("/") > 1:
         raise WorkloadError(f"no such file or folder: {data}", hint="give --data a path that is there, or a hub name")
@@ -87,9 +92,10 @@ def _csv_options(path: Path) -> dict[str, Any]:
     """Names and types of the columns; all are text, so that no row can change the type of those before it."""
     from datasets import Features, Value  # noqa: PLC0415
 
-    first, second = _first_records(path)
-    if not second:
+    records = _first_records(path)
+    if len(records) < 2:
         raise WorkloadError(f"{path} has fewer than two lines with text", hint="fetch it again")
+    first, second = records
     has_header = not any(cell.strip().isdigit() for cell in first)
     names = first if has_header else HEADERLESS.get(len(first), [])
     if not names:
@@ -111,11 +117,11 @@ def _csv_options(path: Path) -> dict[str, Any]:
     }
 
 
-def _first_records(path: Path) -> tuple[list[str], list[str]]:
+def _first_records(path: Path) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             records = (record for record in csv.reader(file) if record)
-            return next(records, []), next(records, [])
+            return list(islice(records, 2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, error) from error
 

@@ -39,7 +39,7 @@ def train(config: Config, ranks: Ranks) -> Evaluation:
         torch.set_num_threads(config.threads)
     splits = load(config)
     with joined(ranks):
-        session = open_session(config, ranks, splits)
+        session = open_session(config, ranks, splits=splits)
         with closing(session.run):
             try:
                 return _trained(session)
@@ -73,7 +73,7 @@ def _train_epoch(session: Session) -> None:
         shard=config.shard,
         first=progress.batch,
     ):
-        stop = _step(session, share, pulse)
+        stop = _step(session, share, pulse=pulse)
         if stop or _checkpoint_due(session):
             save_checkpoint(session)
         if stop:
@@ -83,16 +83,16 @@ def _train_epoch(session: Session) -> None:
             return
 
 
-def _step(session: Session, share: Share, pulse: Pulse) -> bool:
+def _step(session: Session, share: Share, *, pulse: Pulse) -> bool:
     """One step; whether the run was told to stop."""
     progress = session.progress
     started = time.perf_counter()
-    rows = _batch(session.splits.train, share, session.ranks.device)
+    rows = _batch(session.splits.train, share, device=session.ranks.device)
     loss_sum = training_step(
         session.trained,
         session.parts,
-        rows.tokens,
-        rows.labels,
+        tokens=rows.tokens,
+        labels=rows.labels,
         # DDP takes the mean of the ranks' gradients; the step wants the mean over the rows of all ranks.
         weight=session.ranks.world_size / share.global_rows if len(share.rows) else 0.0,
         precision=session.config.precision,
@@ -107,7 +107,7 @@ def _step(session: Session, share: Share, pulse: Pulse) -> bool:
     return beat is not None and beat.stop
 
 
-def _batch(rows: Rows, share: Share, device: torch.device) -> Rows:
+def _batch(rows: Rows, share: Share, *, device: torch.device) -> Rows:
     """The rows of a share; one of padding, which will weigh nothing, for a rank that has none."""
     if len(share.rows) == 0:
         tokens, labels = torch.zeros_like(rows.tokens[:1]), torch.zeros_like(rows.labels[:1])
