@@ -95,6 +95,17 @@ def test_runs_keep_their_order_and_experiments_are_apart(store: Store) -> None:
     assert [(one.experiment, one.run.name) for one in store.open_records()] == [("e", "a"), ("f", "a")]
 
 
+def test_many_are_saved_at_once_or_not_at_all(store: Store) -> None:
+    runs = [record(name, attempt=0, state="waiting") for name in "abc"]
+    store.save_all(runs)
+    assert store.records() == tuple(runs)
+    assert store.attempts("e", "a") == ()
+    broken = record("e").model_copy(update={"folder": None})
+    with pytest.raises(sqlite3.IntegrityError):
+        store.save_all([record("d"), broken])
+    assert store.records() == tuple(runs)
+
+
 def test_attempts_are_kept_each(store: Store) -> None:
     lost = Outcome(status="lost", because="nobody saw the end", advice="none")
     store.save(record(attempt=1, state="lost", outcome=lost, ending=Ending()))

@@ -89,7 +89,9 @@ class Backtest(NamedTuple):
     """Measured over predicted; above 1 where too little was predicted."""
 
 
-def evidence_of(record: RunRecord, *, gpu: str, threads: int | None, today: str) -> Evidence | None:
+def evidence_of(
+    record: RunRecord, *, gpu: str, threads: int | None, today: str, kind: Literal["run", "probe"] = "run"
+) -> Evidence | None:
     """The fact that a finished run is, or None where `refusal` has a reason against it.
 
     Its id is a hash of what ran and what was measured: the same run learned twice, or moved, is one fact.
@@ -99,7 +101,7 @@ def evidence_of(record: RunRecord, *, gpu: str, threads: int | None, today: str)
         return None
     fact = Evidence(
         id="",
-        kind="run",
+        kind=kind,
         experiment=record.experiment,
         run=record.run.name,
         settings=record.run.settings,

@@ -231,9 +231,12 @@ def test_a_rank_of_an_earlier_larger_attempt_is_left_alone(tmp_path: Path) -> No
     assert (found.world_size, found.step_s, found.flags) == (1, 0.5, ())
 
 
-def test_ranks_that_disagree_are_said(tmp_path: Path) -> None:
+def test_finished_ranks_that_disagree_are_said(tmp_path: Path) -> None:
     write(tmp_path, start(world_size=2), *walk(1, 9, at=START))
     write(tmp_path, start(world_size=2), *walk(1, 8, at=START), rank=1)
+    assert measure(tmp_path).flags == ()
+    for rank in (0, 1):
+        write(tmp_path, {"event": "final", "step": 9 - rank}, rank=rank)
     assert measure(tmp_path).flags == ("the ranks made different numbers of steps",)
 
 

@@ -174,6 +174,14 @@ def test_runs_that_are_still_going_and_runs_that_failed(tmp_path: Path) -> None:
     checked(tmp_path / "report.html")
 
 
+def test_a_metric_with_one_point_is_no_curve() -> None:
+    experiment = sweep(controls=[])
+    records = all_finished(experiment)
+    curves = {record.run.name: {"accuracy": curve([(50, 0.8)])} for record in records}
+    results = next(section for section in build(experiment, records, curves).sections if section.key == "results")
+    assert [figure.key for figure in results.figures] == ["durations"]
+
+
 def test_doubtful_figures_are_named(tmp_path: Path) -> None:
     experiment = sweep(controls=[])
     flags = ("there are records of 1 of 2 ranks", "two programs wrote into one table")

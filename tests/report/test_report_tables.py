@@ -9,6 +9,7 @@ from gpuplan.expand import expand
 from gpuplan.model import Experiment
 from gpuplan.report import predictions, scaling, tables
 from gpuplan.report.groups import all_runs, configurations, label, varied
+from gpuplan.report.measures import ordered_metrics
 from gpuplan.report.table import Spread, Table, records
 
 if TYPE_CHECKING:
@@ -182,6 +183,15 @@ def test_many_metrics_are_left_to_the_csv() -> None:
     assert len([column for column in table.columns if column.key.startswith("final_")]) == 4
     assert "5 more metrics are in runs.csv" in table.notes[1]
     assert {f"final_m{n}" for n in range(9)} <= set(by_key(tables.runs(experiment, found))[0])
+
+
+def test_expected_metrics_come_first_and_constant_ones_last() -> None:
+    experiment = sweep(expect=["final(f1) >= 0.5", "broken ("], controls=[])
+    best = {"loss": 1.0}
+    found = all_finished(
+        experiment, lambda run: {"final": {"epochs": 3.0, "note": run.seed, "loss": run.seed, "f1": 0.5}, "best": best}
+    )
+    assert ordered_metrics(experiment, found) == ("f1", "loss", "note", "epochs")
 
 
 def test_marginals_average_over_all_else() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Training time to measure of each command.",
 )
 @click.option("--most", type=click.IntRange(1, 100), default=4, show_default=True, help="Commands to measure at most.")
-@click.option("--ranks/--no-ranks", "with_ranks", default=False, help="Measure runs of several ranks too.")
+@click.option("--all-ranks", "with_ranks", is_flag=True, help="Measure runs of several ranks too.")
 @state_option
 @json_option
 @quiet_option

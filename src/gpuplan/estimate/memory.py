@@ -104,7 +104,7 @@ def _assumptions(case: Case, peaks: Peaks) -> Iterator[Assumption]:
         yield Assumption(text=text, change="`gpuplan probe` measures it")
     if case.run.ranks > 1:
         text = "ranks are assumed to run under DDP, with its copy of the gradients"
-        yield Assumption(text=text, change="`gpuplan probe --ranks` measures it")
+        yield Assumption(text=text, change="`gpuplan probe --all-ranks` measures it")
 
 
 def _of_footprint(case: Case, footprint: Footprint) -> Iterator[Assumption]:

@@ -21,7 +21,7 @@ __all__ = ["LINEAR_RANKS", "Point", "Ratio", "affine", "differs_in_batch_only", 
 
 LINEAR_RANKS = Assumption(
     text="scaling over ranks is assumed linear: communication costs nothing",
-    change="`gpuplan probe --ranks` measures it",
+    change="`gpuplan probe --all-ranks` measures it",
 )
 
 

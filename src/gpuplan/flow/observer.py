@@ -39,8 +39,8 @@ class RunObserver:
             record.ending,
             log_tail(Path(record.folder) / LOG_NAME),
             measurement,
-            time_limit_s=self.limits.run,
             machine_memory_bytes=self.machine.memory_bytes,
+            time_limit_s=self.limits.run,
         )
         return Judgement(outcome, measurement)
 

@@ -115,6 +115,7 @@ class Conductor:
 
     def take_up(self) -> None:
         """Find out what of the plan is finished, still runs, or ended while nobody looked."""
+        new: list[RunRecord] = []
         for task in self.tasks:
             name = task.run.name
             record = self.store.record(self.experiment, name)
@@ -129,7 +130,9 @@ class Conductor:
             else:
                 self.patience.forgive(name, losses=self.store.lost_in_a_row(self.experiment, name))
                 self.waiting.append(task)
+                new += [] if record else [self.new_record(task, attempt=0)]
         self.settle_strangers()
+        self.store.save_all(new)
 
     def adopt(self, task: Task, handle: Handle, record: RunRecord) -> None:
         """Take up a run that an earlier gpuplan started; it has the devices that it was started on."""
@@ -186,10 +189,17 @@ class Conductor:
         self.tell("held", task.run.name, reason)
 
     def start(self, task: Task) -> None:
-        """Start a run; it stays where it is in the queue if processes of its last attempt are about to go."""
-        folder = run_folder(self.site.state, task.run.name)
-        self.make_place(task, folder)
-        attempt = self.next_attempt(task, folder)
+        """Start a run; it stays where it is in the queue while processes of its last attempt live."""
+        name, folder = task.run.name, run_folder(self.site.state, task.run.name)
+        handle = self.launcher.adopt(name, folder)
+        is_foreign = handle is not None and handle.key != task.run.key
+        if handle and isinstance(self.launcher.poll([handle])[handle], Running):
+            if is_foreign:
+                raise _still_running([name])
+            return
+        if is_foreign:
+            self.make_place(name, folder)
+        attempt = self.next_attempt(task, 0 if handle is None or is_foreign else handle.attempt)
         job, provenance, checkpoint = prepare(self.site, task.run, devices=task.devices, attempt=attempt)
         record = self.new_record(task, attempt=attempt).model_copy(
             update={"state": "starting", "started_at": time.time(), "provenance": provenance}
@@ -201,27 +211,20 @@ class Conductor:
         if handle is not None:
             self.waiting.remove(task)
             self.active[handle] = Active(task, handle, record)
-            self.tell("started", task.run.name, text, record=record)
+            self.tell("started", name, text, record=record)
 
-    def make_place(self, task: Task, folder: Path) -> None:
+    def make_place(self, name: str, folder: Path) -> None:
         """Move the folder of another run of this name away. The store knows first, so that a kill in between heals."""
-        handle = self.launcher.adopt(task.run.name, folder)
-        if handle is None or handle.key == task.run.key:
-            return
-        if isinstance(self.launcher.poll([handle])[handle], Running):
-            raise _still_running([task.run.name])
-        place = archive_place(self.site.state, task.run.name)
+        place = archive_place(self.site.state, name)
         self.store.archive(str(folder), to=str(place))
         with writing(folder):
             place.parent.mkdir(exist_ok=True)
             folder.rename(place)
-        self.store.note(self.experiment, f"the run of old was moved to {place}", run=task.run.name)
-        self.tell("archived", task.run.name, f"the run of old was moved to {place}")
+        self.store.note(self.experiment, f"the run of old was moved to {place}", run=name)
+        self.tell("archived", name, f"the run of old was moved to {place}")
 
-    def next_attempt(self, task: Task, folder: Path) -> int:
-        """A number that no process was ever started under."""
-        handle = self.launcher.adopt(task.run.name, folder)
-        newest = handle.attempt if handle else 0
+    def next_attempt(self, task: Task, newest: int) -> int:
+        """A number that no process was ever started under; `newest` is the last that was given to the launcher."""
         record = self.store.record(self.experiment, task.run.name)
         if record is None or record.run.key != task.run.key:
             return newest + 1

@@ -115,7 +115,7 @@ def write_asked(job: Job) -> None:
         "attempt": job.attempt,
         "argv": job.argv,
         "cwd": str(job.workdir),
-        "environment": dict(job.environment),
+        "environment": {**job.environment, MARK: str(job.folder)},
         "log": str(job.folder / "log.txt"),
         "stop_signal": job.stop_signal,
         "grace_s": job.grace_s,
@@ -147,11 +147,22 @@ def read_status(folder: Path) -> Status | None:
             pid=int(found["pid"]),
             command=found.get("command"),
             started_at=float(found["started_at"]),
-            is_shim_alive=found["boot"] == shim.boot_id() and shim.start_ticks(int(found["pid"])) == found["ticks"],
+            is_shim_alive=_is_alive(int(found["pid"]), boot=found["boot"], ticks=found["ticks"]),
             ending=_ending(found) if found["state"] == "ended" else None,
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _is_alive(pid: int, *, boot: object, ticks: object) -> bool:
+    """Whether the process lives, and is not another one that has its number now. Only Linux tells the difference."""
+    if ticks is not None:
+        return boot == shim.boot_id() and shim.start_ticks(pid) == ticks
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _ending(found: dict[str, Any]) -> Ending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpuplan.model import Measurement, Outcome, RunRecord, Sample, State
 
@@ -44,6 +44,9 @@ class RunStore(Protocol):
 
     def save(self, record: RunRecord, *, what: str | None = None) -> None:
         """Keep the record and, as an event, what happened."""
+
+    def save_all(self, records: Iterable[RunRecord]) -> None:
+        """Keep many records in one transaction."""
 
     def archive(self, folder: str, *, to: str) -> None:
         """Keep the record of a run whose folder moves."""

@@ -97,8 +97,11 @@ def interpreter_of(job: Job) -> str | None:
 
 
 def _is_python_script(program: Path) -> bool:
-    with program.open("rb") as file:
-        first = file.readline(1000)
+    try:
+        with program.open("rb") as file:
+            first = file.readline(1000)
+    except OSError:
+        return False
     return first.startswith(b"#!") and b"python" in first
 
 

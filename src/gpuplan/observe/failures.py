@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Status
 
-__all__ = ["Cause", "Exception_", "find_cause", "find_exception"]
+__all__ = ["Cause", "Raised", "find_cause", "find_exception", "root_exit_code"]
 
 
 class Cause(NamedTuple):
@@ -33,7 +33,7 @@ class Pattern(NamedTuple):
     advice: str
 
 
-class Exception_(NamedTuple):  # noqa: N801  the builtin has the name
+class Raised(NamedTuple):
     """The exception that ended a program: the line that names it, and the rank if that is known."""
 
     line: str
@@ -73,10 +73,10 @@ PATTERNS = (
         "use fewer loader workers, or start the container with more shared memory (--shm-size or --ipc=host)",
     ),
     _pattern(
-        r"(?:ModuleNotFoundError: )?No module named '?(?P<found>[\w.]+)'?",
+        r"No module named '?(?P<module>[\w.]+)'?",
         "crashed",
-        "the module {found} is not installed in the run's environment",
-        "install {found} there, or point environment.python to the interpreter that has it",
+        "the module {module} is not installed in the run's environment",
+        "`pip install {package}` there, or point environment.python to the interpreter that has it",
     ),
     _pattern(
         r"No space left on device|Errno 28|Disk quota exceeded|Errno 122",
@@ -135,12 +135,24 @@ PATTERNS = (
     ),
 )
 
+PACKAGES = {
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+    "bs4": "beautifulsoup4",
+    "dotenv": "python-dotenv",
+    "flash_attn": "flash-attn",
+    "pynvml": "nvidia-ml-py",
+}
+"""Modules whose package has another name."""
+
 EXCEPTION_LINE = re.compile(
-    r"^(?:\[(?:default|rank)?(?P<rank>\d+)\]:?\s*)?"
-    r"(?P<name>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration|Warning|Timeout))"
+    r"^(?:\[(?:default|rank)?(?P<rank>\d+)\]:?\s*)*"
+    r"(?P<name>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Iteration|Timeout))"
     r"(?P<text>:.*)?$"
 )
-RUST_PANIC = re.compile(r"^thread '.*' panicked at")
 ROOT_RANK = re.compile(r"^\s*rank\s*:\s*(\d+) \(local_rank: \d+\)")
 ROOT_EXIT = re.compile(r"^\s*exitcode\s*:\s*(-?\d+) \(pid: \d+\)")
 NOISE = ("ChildFailedError", "SignalException", "ProcessExitedException", "CalledProcessError")
@@ -151,26 +163,31 @@ SECONDARY = re.compile(
 
 
 def find_cause(lines: Sequence[str]) -> Cause | None:
-    """The usual cause that the lines show: of the exception that ended the program, else of any line, the last first."""
+    """The usual cause that the lines show.
+
+    It is sought in the exception that ended the program. Where there is none of its own, any line may show it, the
+    last first: a library or the kernel has said so.
+    """
     exception = find_exception(lines)
-    candidates = [exception.line] if exception else []
-    for line in (*candidates, *reversed(lines)):
+    own = exception is not None and not SECONDARY.search(exception.line)
+    for line in [exception.line] if exception and own else reversed(lines):
         for pattern in PATTERNS:
             found = pattern.expression.search(line)
             if found:
-                texts = {key: value or "" for key, value in found.groupdict().items()}
-                return Cause(pattern.status, pattern.because.format(**texts), pattern.advice.format(**texts))
+                module = (found.groupdict().get("module") or "").split(".")[0]
+                names = {"module": module, "package": PACKAGES.get(module, module)}
+                return Cause(pattern.status, pattern.because.format(**names), pattern.advice.format(**names))
     return None
 
 
-def find_exception(lines: Sequence[str]) -> Exception_ | None:
-    """The exception that ended the program: of the rank that failed first, not of torchrun nor of those it left waiting."""
+def find_exception(lines: Sequence[str]) -> Raised | None:
+    """The exception that ended the program: of the rank that failed first, not torchrun's or a waiting rank's."""
     found = [each for each in (_exception(line) for line in lines) if each is not None]
     own = [each for each in found if not any(noise in each.line for noise in NOISE)]
     first_hand = [each for each in own if not SECONDARY.search(each.line)] or own
     rank = _root(lines, ROOT_RANK)
-    of_root = [each for each in first_hand if rank is not None and each.rank == rank]
-    return (of_root or first_hand or [None])[-1]
+    chosen = [each for each in first_hand if rank is not None and each.rank == rank] or first_hand
+    return chosen[-1] if chosen else None
 
 
 def root_exit_code(lines: Sequence[str]) -> int | None:
@@ -178,12 +195,12 @@ def root_exit_code(lines: Sequence[str]) -> int | None:
     return _root(lines, ROOT_EXIT)
 
 
-def _exception(line: str) -> Exception_ | None:
+def _exception(line: str) -> Raised | None:
     match = EXCEPTION_LINE.match(line)
     if match is None:
         return None
     rank = match["rank"]
-    return Exception_(match["name"] + (match["text"] or ""), int(rank) if rank else None)
+    return Raised(match["name"] + (match["text"] or ""), int(rank) if rank else None)
 
 
 def _root(lines: Sequence[str], expression: re.Pattern[str]) -> int | None:

@@ -47,18 +47,14 @@ def find_machine(environment: Mapping[str, str], *, max_ranks: int = 1, threads:
     """This machine as a program with this `environment` would find it.
 
     Its devices are the GPUs that CUDA_VISIBLE_DEVICES shows, numbered as the program numbers them; `identity` is what
-    to put into CUDA_VISIBLE_DEVICES for one of them. Without GPUs they are shares of the CPU: of `threads` threads each,
-    else as many as `max_ranks` ranks leave.
+    to put into CUDA_VISIBLE_DEVICES for one of them. Without GPUs they are shares of the CPU: of `threads` threads
+    each, else of as many as `max_ranks` ranks leave.
     """
     limits = read_limits()
     found = survey(environment.get("CUDA_VISIBLE_DEVICES"))
     usable = [seen for seen in found.devices if _memory_bytes(seen)]
     described = [_describe(seen) for seen in usable]
-    shares = (
-        _gpu_places(limits, usable, described)
-        if usable
-        else _cpu_shares(limits, limits.cores // threads if threads else max_ranks)
-    )
+    shares = _gpu_places(limits, usable, described) if usable else _cpu_shares(limits, max_ranks, threads=threads)
     machine = Machine(
         cpu=limits.cpu,
         cores=limits.cores,
@@ -71,12 +67,14 @@ def find_machine(environment: Mapping[str, str], *, max_ranks: int = 1, threads:
     return Found(machine, {row.name: row for row in rows if find_gpu(row.name) != row}, found.findings + odd)
 
 
-def cpu_devices(cores: int, max_ranks: int, *, memory_bytes: int, name: str = "cpu") -> Shares:
+def cpu_devices(
+    cores: int, max_ranks: int, *, memory_bytes: int, name: str = "cpu", threads: int | None = None
+) -> Shares:
     """The CPU as devices: as many threads a rank as `max_ranks` ranks leave, and as many devices as that gives.
 
     A device has an equal share of the machine's memory; what other programs use of it is not taken off.
     """
-    threads_per_rank = max(1, cores // max(1, max_ranks))
+    threads_per_rank = min(cores, threads) if threads else max(1, cores // max(1, max_ranks))
     count = max(1, cores // threads_per_rank)
     devices = tuple(
         Device(index=index, gpu=name, kind="cpu", memory_bytes=memory_bytes // count) for index in range(count)
@@ -99,10 +97,11 @@ def _gpu_places(limits: Limits, usable: list[Seen], described: list[Gpu]) -> Sha
     return Shares(devices, max(1, limits.cores // len(devices)))
 
 
-def _cpu_shares(limits: Limits, max_ranks: int) -> Shares:
-    threads = max(1, limits.cores // max(1, max_ranks))
-    name = cpu_device_name(limits.cpu, threads)
-    return cpu_devices(limits.cores, max_ranks, memory_bytes=limits.memory_bytes, name=name)
+def _cpu_shares(limits: Limits, max_ranks: int, *, threads: int | None) -> Shares:
+    shares = cpu_devices(limits.cores, max_ranks, memory_bytes=limits.memory_bytes, threads=threads)
+    name = cpu_device_name(limits.cpu, shares.threads_per_rank)
+    devices = tuple(device.model_copy(update={"gpu": name}) for device in shares.devices)
+    return Shares(devices, shares.threads_per_rank)
 
 
 def _unmeasured_cpu(limits: Limits, shares: Shares) -> Gpu:

@@ -111,7 +111,7 @@ def _of_ranks(ranks: tuple[RankLog, ...], stated_ranks: int, doubts: Doubts) -> 
     world_size = whole(first.facts.get("world_size")) or stated_ranks
     if len(ranks) < world_size:
         doubts[f"there are records of {len(ranks)} of {world_size} ranks"] += 1
-    if len({log.step for log in ranks}) > 1:
+    if all(log.finished for log in ranks) and len({log.step for log in ranks}) > 1:
         doubts["the ranks made different numbers of steps"] += 1
     _divergence(ranks, doubts)
     steps = [each for log in ranks for each in log.steady.items()] or [

@@ -33,6 +33,7 @@ class Scene(NamedTuple):
     measurement: Measurement
     memory_bytes: int | None
     limit_s: float | None
+    oom_kills: int
 
     @property
     def signal(self) -> int | None:
@@ -61,14 +62,16 @@ def classify(
     measurement: Measurement | None = None,
     memory_bytes: int | None = None,
     limit_s: float | None = None,
+    oom_kills: int = 0,
 ) -> Outcome:
     """The outcome of a run whose processes ended like `ending`; None if nobody saw them end.
 
     `log` is the end of its log as `read_tail` gives it, `memory_bytes` what its machine (or its share of it) has,
-    `limit_s` the time it was given.
+    `limit_s` the time it was given, `oom_kills` how many processes the kernel killed for want of memory while it ran
+    (`processes.oom_kills` before and after).
     """
     seen = ending or Ending()
-    scene = Scene(seen, log, measurement or Measurement(), memory_bytes, limit_s)
+    scene = Scene(seen, log, measurement or Measurement(), memory_bytes, limit_s, oom_kills)
     verdict = next(found for found in (rule(scene) for rule in RULES) if found is not None)
     return Outcome(
         status=verdict.status,
@@ -127,11 +130,14 @@ def _out_of_host_memory(scene: Scene) -> Verdict | None:
 
 
 def _memory_evidence(scene: Scene) -> str | None:
-    """What speaks for the OOM killer: a peak near the limit, or a shell that reports the kill."""
+    """What speaks for the OOM killer."""
     measured = scene.measurement
-    peak_bytes = max(measured.peak_tree_bytes or 0, measured.peak_host_bytes or 0, scene.ending.peak_process_bytes or 0)
+    peaks = (measured.peak_tree_bytes, measured.peak_host_bytes, scene.ending.peak_process_bytes)
+    peak_bytes = max(peak or 0 for peak in peaks)
     if scene.memory_bytes and peak_bytes >= NEAR_LIMIT * scene.memory_bytes:
         return f"it had {format_bytes(peak_bytes)} of {format_bytes(scene.memory_bytes)}"
+    if scene.oom_kills:
+        return f"the kernel counted {scene.oom_kills} such kill{'s' if scene.oom_kills > 1 else ''} while it ran"
     return None
 
 
@@ -163,7 +169,7 @@ def _known_crash(scene: Scene) -> Verdict | None:
     if cause is None:
         return None
     exception = find_exception(scene.log)
-    said = f" ({exception.line})" if exception and cause.because not in exception.line else ""
+    said = f" ({exception.line})" if exception else ""
     return Verdict("crashed", f"{cause.because}{said}", cause.advice)
 
 

@@ -22,7 +22,7 @@ from gpuplan.observe import nvml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Process", "sample", "tree"]
+__all__ = ["Process", "oom_kills", "sample", "tree"]
 
 PROC = Path("/proc")
 MEMORY_LINE = re.compile(rb"^Rss(Anon|File|Shmem):\s+(\d+) kB", re.MULTILINE)
@@ -74,6 +74,12 @@ def tree(root_pid: int) -> tuple[Process, ...]:
     return tuple(process for process in everything if process.pid in members)
 
 
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory since it started; None where it does not say."""
+    found = re.search(rb"^oom_kill (\d+)$", _file(PROC / "vmstat"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def parse_stat(content: bytes) -> Process | None:
     """The process in the content of /proc/PID/stat; its name may hold spaces and parentheses."""
     before, _, after = content.rpartition(b")")
@@ -108,9 +114,13 @@ def _names() -> list[str]:
 
 
 def _content(pid: int | str, name: str) -> bytes:
+    return _file(PROC / str(pid) / name)
+
+
+def _file(path: Path) -> bytes:
     """Empty where the process has just ended, or belongs to somebody else."""
     try:
-        return (PROC / str(pid) / name).read_bytes()
+        return path.read_bytes()
     except OSError:
         return b""
 

@@ -60,6 +60,7 @@ class RankLog:
     peaks: dict[str, int] = field(default_factory=dict)
     checkpoints: Thinned[str] = field(default_factory=lambda: Thinned(100))
     diverged_at: int | None = None
+    finished: bool = False
     started_at: float | None = None
     first_step_at: float | None = None
     last_at: float | None = None
@@ -155,6 +156,7 @@ class _Reader:
         if event in readers:
             readers[event](record)
         self._peaks(record)
+        self.log.finished = event == "final"
         if event not in {"start", "checkpoint"}:
             self._values(record, results=event == "final")
 

@@ -8,22 +8,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuplan.errors import SpecError
 from gpuplan.report import figures, predictions, scaling, tables
 from gpuplan.report.curves import bands
 from gpuplan.report.expect import evaluate
-from gpuplan.report.grammar import parse
-from gpuplan.report.groups import UNENDED, all_runs, configurations, finished, measured, spread, state_words, varied
-from gpuplan.report.measures import metric_names
+from gpuplan.report.groups import UNENDED, all_runs, configurations, measured, spread, state_words, varied
+from gpuplan.report.measures import ordered_metrics
 from gpuplan.report.table import clean, differing, limited, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gpuplan.model import Experiment, RunRecord
     from gpuplan.report.curves import Curves
     from gpuplan.report.expect import Check
-    from gpuplan.report.grammar import Call
     from gpuplan.report.groups import Configuration
     from gpuplan.report.table import Spread, Table
     from gpuplan.report.vega import Spec
@@ -158,18 +155,8 @@ def _progress(records: Sequence[RunRecord]) -> str:
     return f"{text}; {listed}." if listed else f"{text}."
 
 
-def _headlines(experiment: Experiment, records: Iterable[RunRecord]) -> list[str]:
-    """The metrics that the user named in `expect:`, then those that the runs recorded first."""
-    recorded = metric_names([record.measurement for record in finished(records) if record.measurement])
-    wanted = [call.metric for text in experiment.expect for call in _calls(text) if call.metric]
-    return [name for name in dict.fromkeys((*wanted, *recorded)) if name in recorded][:MOST_HEADLINES]
-
-
-def _calls(text: str) -> tuple[Call, ...]:
-    try:
-        return parse(text).calls()
-    except SpecError:
-        return ()
+def _headlines(experiment: Experiment, records: Sequence[RunRecord]) -> tuple[str, ...]:
+    return ordered_metrics(experiment, records)[:MOST_HEADLINES]
 
 
 def _headline(experiment: Experiment, records: Sequence[RunRecord], metric: str) -> str:
@@ -227,11 +214,11 @@ def _results(experiment: Experiment, records: Sequence[RunRecord], curves: Curve
 
 def _curves(experiment: Experiment, records: Sequence[RunRecord], curves: Curves) -> list[Figure]:
     recorded = dict.fromkeys(metric for record in records for metric in curves.get(record.run.name, {}))
-    wanted = [*_headlines(experiment, records), *recorded]
+    wanted = [*ordered_metrics(experiment, records), *recorded]
     drawn = []
     for metric in [name for name in dict.fromkeys(wanted) if name in recorded]:
         lines = bands(experiment, records, curves, metric=metric)
-        if lines.lines:
+        if any(len(line) > 1 for line in lines.lines.values()):
             title = f"{metric} by configuration" if len(lines.lines) > 1 else metric
             drawn.append(Figure(_key("curve", metric), title, figures.curve(title, metric, lines)))
     return drawn[:MOST_CURVES]

@@ -5,15 +5,20 @@ Allocated, reserved and device memory are three numbers and never stand in for e
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from gpuplan.errors import SpecError
+from gpuplan.report.grammar import parse
+from gpuplan.report.groups import finished
 
-    from gpuplan.model import Measurement
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gpuplan.model import Experiment, Measurement, RunRecord
     from gpuplan.report.table import Kind
 
-__all__ = ["MEASURES", "Measure", "metric_names", "peak_memory"]
+__all__ = ["MEASURES", "Measure", "metric_names", "ordered_metrics", "peak_memory"]
 
 
 class Measure(NamedTuple):
@@ -32,9 +37,28 @@ def peak_memory(measurement: Measurement) -> float | None:
     return measurement.peak_host_bytes
 
 
+def ordered_metrics(experiment: Experiment, records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """The recorded metrics: those of `expect:` first, then those that get better or worse, then what never changes."""
+    done = [record.measurement for record in finished(records) if record.measurement is not None]
+    recorded = metric_names(done)
+    wanted = [name for name in dict.fromkeys(_expected(experiment)) if name in recorded]
+    constant = {name for name in recorded if len(done) > 1 and len({one.final.get(name) for one in done}) == 1}
+    judged = {name for one in done for name in one.best}
+    rest = sorted(recorded, key=lambda name: (name in constant, name not in judged))
+    return tuple(dict.fromkeys((*wanted, *rest)))
+
+
 def metric_names(measurements: list[Measurement]) -> tuple[str, ...]:
     """The metrics that these runs recorded, in order of appearance."""
     return tuple(dict.fromkeys(name for one in measurements for name in (*one.final, *one.best)))
+
+
+def _expected(experiment: Experiment) -> list[str]:
+    names: list[str] = []
+    for text in experiment.expect:
+        with contextlib.suppress(SpecError):  # `evaluate` says what is wrong with the line
+            names += [call.metric for call in parse(text).calls() if call.metric]
+    return names
 
 
 MEASURES: dict[str, Measure] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from gpuplan.report.groups import UNENDED, configurations, finished, measured, spread, value_of, varied
-from gpuplan.report.measures import MEASURES, metric_names
+from gpuplan.report.measures import MEASURES, ordered_metrics
 from gpuplan.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = ["doubts", "failures", "marginals", "provenance", "results", "runs", "
 T = TypeVar("T")
 
 MOST_METRICS = 4
+MOST_BEST = 2
 MOST_NAMES = 3
 
 
@@ -35,7 +36,7 @@ def results(experiment: Experiment, records: Sequence[RunRecord]) -> Table:
     groups = configurations(varied(experiment, records), records)
     fields = _result_fields(experiment, records)
     rows = tuple(tuple(field.value(group) for field in fields) for group in groups)
-    left_out = _metrics(records)[MOST_METRICS:]
+    left_out = ordered_metrics(experiment, records)[MOST_METRICS:]
     notes = [f"\u00b1 is the standard deviation over the seeds. {_counts(records)}."]
     notes += [f"{len(left_out)} more metrics are in runs.csv: {', '.join(left_out[:8])}."] if left_out else []
     return Table("results", "Results per configuration", tuple(field.column for field in fields), rows, tuple(notes))
@@ -43,7 +44,7 @@ def results(experiment: Experiment, records: Sequence[RunRecord]) -> Table:
 
 def marginals(experiment: Experiment, records: Sequence[RunRecord]) -> Table:
     """For sweeps too large to list: the mean for each value of each setting, over everything else."""
-    metrics = _metrics(records)[:MOST_METRICS]
+    metrics = ordered_metrics(experiment, records)[:MOST_METRICS]
     means = [_mean_field(Column(f"final_{name}", name, "number", 9), _final(name)) for name in metrics]
     means.append(_mean_field(Column("duration_s", "duration", "duration", 6), MEASURES["duration"].value))
     columns = (
@@ -129,10 +130,6 @@ def setting_columns(names: Sequence[str], records: Iterable[RunRecord]) -> tuple
     return tuple(Column(name, name, "setting" if numeric[name] else "text", 10) for name in names)
 
 
-def _metrics(records: Iterable[RunRecord]) -> tuple[str, ...]:
-    return metric_names([record.measurement for record in finished(records) if record.measurement])
-
-
 def _best_differs(name: str, records: Iterable[RunRecord]) -> bool:
     measurements = [record.measurement for record in finished(records) if record.measurement]
     return any(one.best.get(name, one.final.get(name)) != one.final.get(name) for one in measurements)
@@ -144,8 +141,8 @@ def _counts(records: Sequence[RunRecord]) -> str:
 
 
 def _result_fields(experiment: Experiment, records: Sequence[RunRecord]) -> list[Field[Configuration]]:
-    metrics = _metrics(records)[:MOST_METRICS]
-    best = [name for name in metrics if _best_differs(name, records)]
+    metrics = ordered_metrics(experiment, records)[:MOST_METRICS]
+    best = [name for name in metrics[:MOST_BEST] if _best_differs(name, records)]
     settings = setting_columns(varied(experiment, records), records)
     fields: list[Field[Configuration]] = [Field(column, _point(column.title)) for column in settings]
     if any(record.run.control for record in records):
@@ -191,7 +188,7 @@ def _run_fields(experiment: Experiment, records: Sequence[RunRecord]) -> list[Fi
         Field(Column("control", "control", "text", 4), lambda record: record.run.control),
         Field(Column("state", "state", "text", 9), lambda record: record.state),
     ]
-    for name in _metrics(records):
+    for name in ordered_metrics(experiment, records):
         fields.append(_measured_field(Column(f"final_{name}", name, "number", 8), _final(name)))
         fields.append(_measured_field(Column(f"best_{name}", f"best {name}", "number", 2), _best(name)))
     return fields + [_measured_field(Column(key, title, kind, 4), _attribute(key)) for key, title, kind in RUN_FIGURES]

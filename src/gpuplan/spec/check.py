@@ -165,9 +165,9 @@ def _contradictions(experiment: Experiment, document: Document) -> Iterator[Prob
     yield from _paths(experiment, document)
     total = count(experiment)
     if total.runs > MAX_RUNS:
-        at = ("vary",) if experiment.vary else ("points",)
-        shown = str(total) if total.runs < COUNTABLE else f"more than {COUNTABLE:.0e} runs"
-        yield document.problem(f"{shown}; at most {MAX_RUNS:,}", at, "vary less, or sample points and list them")
+        at = next((name for name in ("vary", "zip", "points", "stages") if getattr(experiment, name)), "seeds")
+        shown = str(total) if total.runs < COUNTABLE else f"more than {COUNTABLE:,} runs"
+        yield document.problem(f"{shown}; at most {MAX_RUNS:,}", (at,), "vary less, or sample points and list them")
 
 
 def _program(experiment: Experiment, document: Document) -> Iterator[Problem]:

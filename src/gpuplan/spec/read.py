@@ -76,7 +76,8 @@ def _read_json(text: str, path: str) -> Document:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SpecError([problem_at(f"not JSON: {error.msg}", path, Place(error.lineno, error.colno), lines)]) from None
+        message = f"not JSON: {error.msg.removesuffix(' at')}"
+        raise SpecError([problem_at(message, path, Place(error.lineno, error.colno), lines)]) from None
     except ValueError:
         raise _too_many_digits(text, path, lines) from None
     places: dict[Path, Place] = {}

@@ -22,6 +22,8 @@ MAX_NODES = 20_000
 
 YAML_TAG = "tag:yaml.org,2002:"
 IMPOSSIBLE = re.compile(r"\\U(?!000|0010)|^%YAML", re.MULTILINE)
+TEXT_KINDS = frozenset({"str", "timestamp", "value", "merge"})
+PLAIN_KINDS = frozenset({"null", "bool", "int", "float"})
 YAML_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 
@@ -132,8 +134,9 @@ class _YamlWalk:
 
     def _merge(self, node: Node, at: Path, *, depth: int) -> list[dict[str, Any]]:
         parts = node.value if isinstance(node, SequenceNode) else [node]
+        known = len(self.problems)
         values = [self.value(part, (*at, "<<"), depth=depth) for part in parts]
-        if not all(isinstance(value, dict) for value in values):
+        if len(self.problems) == known and not all(isinstance(value, dict) for value in values):
             self._refuse("<< takes a mapping, or a list of mappings", node)
         return [value for value in values if isinstance(value, dict)]
 
@@ -146,8 +149,10 @@ class _YamlWalk:
     def _scalar(self, node: ScalarNode) -> Any:
         kind = str(node.tag).removeprefix(YAML_TAG)
         text = str(node.value)
-        if kind in {"str", "timestamp", "value", "merge"}:
+        if kind in TEXT_KINDS:
             return text
+        if kind not in PLAIN_KINDS:
+            return self._refuse(f"the tag {kind!r} is not allowed", node)
         try:
             return _plain_value(kind, text)
         except (ValueError, KeyError):
@@ -169,6 +174,4 @@ def _plain_value(kind: str, text: str) -> Any:
     plain = text.replace("_", "")
     if kind == "int":
         return int(plain, {"0x": 16, "0o": 8, "0b": 2}.get(plain.lstrip("+-")[:2].lower(), 10))
-    if kind == "float":
-        return float(plain.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    raise ValueError(kind)
+    return float(plain.lower().replace(".inf", "inf").replace(".nan", "nan"))

@@ -81,27 +81,22 @@ class Store:
         A record of the same name with another key is archived, never overwritten.
         """
         with self.database.transaction() as connection:
-            connection.execute(
-                "UPDATE runs SET archived = 1 WHERE experiment = ? AND name = ? AND key <> ? AND archived = 0",
-                (record.experiment, record.run.name, record.run.key),
-            )
-            columns = _columns(record, connection)
-            updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
-            connection.execute(
-                f"INSERT INTO runs ({', '.join(columns)}) VALUES ({_marks(columns)}) "  # noqa: S608  our own names
-                f"ON CONFLICT (experiment, name) WHERE archived = 0 DO UPDATE SET {updates}",
-                tuple(columns.values()),
-            )
-            if record.attempt:
-                _save_attempt(connection, record, columns)
+            _save(connection, record)
             if what is not None:
                 _note(connection, record.experiment, record.run.name, what)
 
+    def save_all(self, records: Iterable[RunRecord]) -> None:
+        """Keep many records, all or none."""
+        with self.database.transaction() as connection:
+            for record in records:
+                _save(connection, record)
+
     def archive(self, folder: str, *, to: str) -> None:
-        """Keep the record of the run in `folder`, which was moved away `to` make place for another."""
+        """Keep the record of the run that ran in `folder`, which is moved away to make place for another."""
         with self.database.transaction() as connection:
             connection.execute(
-                "UPDATE runs SET archived = 1, folder = ? WHERE folder = ? AND archived = 0", (to, folder)
+                "UPDATE runs SET archived = 1, folder = ? WHERE folder = ? AND attempt > 0 AND archived = 0",
+                (to, folder),
             )
 
     def record(self, experiment: str, run: str) -> RunRecord | None:
@@ -237,6 +232,22 @@ class Store:
                 hint="it was written by another version of gpuplan: use that one, or move the file away",
                 exit_code=EXIT_MACHINE,
             ) from error
+
+
+def _save(connection: sqlite3.Connection, record: RunRecord) -> None:
+    connection.execute(
+        "UPDATE runs SET archived = 1 WHERE experiment = ? AND name = ? AND key <> ? AND archived = 0",
+        (record.experiment, record.run.name, record.run.key),
+    )
+    columns = _columns(record, connection)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    connection.execute(
+        f"INSERT INTO runs ({', '.join(columns)}) VALUES ({_marks(columns)}) "  # noqa: S608  our own names
+        f"ON CONFLICT (experiment, name) WHERE archived = 0 DO UPDATE SET {updates}",
+        tuple(columns.values()),
+    )
+    if record.attempt:
+        _save_attempt(connection, record, columns)
 
 
 def _marks(columns: Iterable[object]) -> str:

@@ -1,0 +1,153 @@
+"""Sees every operator below autograd: computes shapes only, and notes what it made. It holds no opinion on CUDA."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .devices import is_meta, on_device
+from .ledger import Allocation, Ledger
+from .state import STATE, honest
+from .unknowable import ALL_TRUE, guess_of, stand_in_for
+from .work import Facts, Work, facts_of
+from .workspaces import workspaces_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from .phases import Clock
+    from .sites import Sites
+
+__all__ = ["Dispatch"]
+
+aten = torch.ops.aten
+VALUE_OF = aten._local_scalar_dense.default
+TRUTHS = (aten.all.default, aten.all.dim)
+
+
+class Dispatch(TorchDispatchMode):
+    """Stands where a GPU's kernels would be called."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, sites: Sites, guesses: Counter[int]) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.clock = clock
+        self.sites = sites
+        self.guesses = guesses
+        self.work = Work()
+        self._facts: Dict[Any, Facts] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Otherwise each operator takes a detour through torch._dynamo, which takes a second to import."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operator."""
+        with torch._C.DisableTorchFunction():
+            return self._run(func, args, kwargs or {})
+
+    def _run(self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
+        facts = self._facts.get(func)
+        if facts is None:
+            facts = self._facts[func] = facts_of(func)
+        inputs = tensors_in(args)
+        if kwargs:
+            inputs += tensors_in(tuple(kwargs.values()))
+        without_memory = [tensor for tensor in inputs if is_meta(tensor)]
+        if inputs and not without_memory:
+            return self._compute(func, args, kwargs, facts=facts, inputs=inputs)
+        if func is VALUE_OF:
+            self.guesses[self.sites.here()] += 1
+            return guess_of(args[0])
+        if len(without_memory) < len(inputs):
+            if not is_meta(inputs[0]) and facts.name.endswith("_") and inputs[0].dim():
+                return args[0]  # values that nobody has go into a real tensor
+            args, kwargs = _as_meta(args), {name: _as_meta((value,))[0] for name, value in kwargs.items()}
+        with honest():
+            result = (stand_in_for(func) or func)(*args, **kwargs)
+        if not facts.is_view:
+            self._note(facts, args, kwargs, result=result, inputs=inputs)
+        if func in TRUTHS:
+            setattr(result, ALL_TRUE, True)
+        return result
+
+    def _compute(
+        self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any], *, facts: Facts, inputs: List[torch.Tensor]
+    ) -> Any:
+        """Small constants are real, so that loops and schedules over them take their true course."""
+        with honest():
+            result = func(*args, **kwargs)
+        if not STATE.gpu and not facts.is_view:
+            self._note(facts, args, kwargs, result=result, inputs=inputs)
+        return result
+
+    def _note(
+        self, facts: Facts, args: Sequence[Any], kwargs: Dict[str, Any], *, result: Any, inputs: List[torch.Tensor]
+    ) -> None:
+        outputs = tensors_in(result if isinstance(result, (tuple, list)) else (result,))
+        place = STATE.place
+        if place is None:
+            place = not STATE.gpu or not inputs or any(on_device(tensor) for tensor in inputs)
+        if STATE.muted:
+            return
+        site = self.sites.here()
+        for tensor in outputs:
+            self._follow(tensor, facts.name, site=site, place=place)
+        if not place:
+            return
+        phase = self.clock.phase
+        self.work.record(
+            facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, optimizing=phase == "optimizer"
+        )
+        for size_bytes in workspaces_of(facts.name, args) if STATE.gpu else ():
+            self.ledger.pass_by(Allocation(size_bytes, (), "", facts.name, site, phase, False, False))
+
+    def _follow(self, tensor: torch.Tensor, operator: str, *, site: int, place: bool) -> None:
+        with contextlib.suppress(NotImplementedError):  # a sparse tensor's parts are followed one by one
+            storage = tensor.untyped_storage()
+            size_bytes = storage.nbytes()
+            if not size_bytes or self.ledger.knows(storage):
+                return
+            if not place:
+                self.ledger.add_host(storage, size_bytes)
+                return
+            allocation = Allocation(
+                size_bytes=size_bytes,
+                shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype)[6:],
+                operator=operator,
+                site=site,
+                phase=self.clock.phase,
+                recomputed=torch.is_grad_enabled(),
+                transferred=STATE.place is True,
+            )
+            self.ledger.add(storage, allocation)
+
+
+def tensors_in(values: Sequence[Any]) -> List[torch.Tensor]:
+    """The tensors among arguments, those in lists too."""
+    found: List[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [item for item in value if isinstance(item, torch.Tensor)]
+    return found
+
+
+def _as_meta(values: Sequence[Any]) -> List[Any]:
+    """Real tensors beside those without memory lose theirs; a real scalar may stay, as beside a GPU's tensor."""
+    return [
+        [_without_memory(item) for item in value] if isinstance(value, (list, tuple)) else _without_memory(value)
+        for value in values
+    ]
+
+
+def _without_memory(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.dim() and not is_meta(value):
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    return value

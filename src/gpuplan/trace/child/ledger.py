@@ -1,0 +1,83 @@
+"""Follows the life of every storage: when it comes, how large it is, when it goes. It does not know what it is for."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+__all__ = ["HOST", "Allocation", "Ledger"]
+
+HOST = -1
+"""The number of a storage that is not on the device."""
+
+
+class Allocation(NamedTuple):
+    """One storage on the device; its number is its place in the ledger."""
+
+    size_bytes: int
+    shape: Tuple[int, ...]
+    dtype: str
+    operator: str
+    site: int
+    phase: str
+    recomputed: bool
+    transferred: bool
+
+
+class Ledger:
+    """Allocations in the order of their making, and events: n + 1 when allocation n comes, -(n + 1) when it goes."""
+
+    def __init__(self) -> None:
+        self.allocations: List[Allocation] = []
+        self.events: List[int] = []
+        self.alive_bytes = 0
+        self.host_bytes = 0
+        self._numbers: Dict[int, int] = {}
+        self._references: Dict[int, Any] = {}
+
+    def number_of(self, storage: Any) -> int:
+        """The number of a storage's allocation; HOST for one that is not on the device or not known."""
+        return self._numbers.get(id(storage), HOST)
+
+    def knows(self, storage: Any) -> bool:
+        """Whether it was seen before."""
+        return id(storage) in self._numbers
+
+    def add(self, storage: Any, allocation: Allocation) -> None:
+        """A storage came to the device."""
+        number = len(self.allocations)
+        self.allocations.append(allocation)
+        self.events.append(number + 1)
+        self.alive_bytes += allocation.size_bytes
+        self._follow(storage, number, allocation.size_bytes)
+
+    def add_host(self, storage: Any, size_bytes: int) -> None:
+        """A storage came to the host's memory."""
+        self.host_bytes += size_bytes
+        self._follow(storage, HOST, size_bytes)
+
+    def pass_by(self, allocation: Allocation) -> None:
+        """A kernel's own workspace: it comes and goes within one operator."""
+        number = len(self.allocations)
+        self.allocations.append(allocation)
+        self.events += [number + 1, -(number + 1)]
+
+    def alive(self) -> List[int]:
+        """Numbers of the allocations that are there now, oldest first."""
+        return sorted(number for number in self._numbers.values() if number != HOST)
+
+    def _follow(self, storage: Any, number: int, size_bytes: int) -> None:
+        key = id(storage)
+        self._numbers[key] = number
+
+        def gone(_reference: Any) -> None:
+            del self._numbers[key]
+            del self._references[key]
+            if number == HOST:
+                self.host_bytes -= size_bytes
+            else:
+                self.alive_bytes -= size_bytes
+                self.events.append(-(number + 1))
+
+        # A storage keeps one Python object for its whole life, so that a weak reference tells its end.
+        self._references[key] = weakref.ref(storage, gone)

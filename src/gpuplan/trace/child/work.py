@@ -1,0 +1,177 @@
+"""Counts what each operator does: FLOPs, bytes moved, kernels, by class. It never looks at lifetimes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+from .state import STATE
+
+__all__ = ["Deed", "Facts", "Work", "facts_of", "size_of"]
+
+ATTENTION = "attention"
+CONVOLUTIONS = ("convolution", "cudnn_convolution", "mkldnn_convolution", "conv_tbc", "slow_conv", "conv_depthwise")
+MATMULS = frozenset(
+    "mm addmm bmm baddbmm addbmm addmv mv dot vdot addr linear matmul _scaled_mm _grouped_mm _scaled_grouped_mm "
+    "_addmm_activation _int_mm linalg_vecdot".split()
+)
+LOOKUPS = frozenset("embedding embedding_renorm _embedding_bag _embedding_bag_forward_only".split())
+SCATTERS = frozenset("embedding_dense_backward embedding_backward _embedding_bag_backward".split())
+GATHERS = LOOKUPS | frozenset("index gather index_select take nll_loss_forward nll_loss2d_forward".split())
+"""They read only as many elements as they write, whatever the size of the table."""
+UNREAD = frozenset("copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ nll_loss_backward".split())
+"""They write all of their first argument (or of their output) without reading it."""
+FREE = frozenset("empty empty_like empty_strided new_empty new_empty_strided lift_fresh resize_ set_ detach_".split())
+"""They start no kernel."""
+
+TENSORS_OF_A_LAUNCH = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
+ELEMENTS_OF_A_LAUNCH = 320 * 65536
+"""How much a multi-tensor kernel takes at once, by the number of its lists: ATen/native/cuda/MultiTensorApply.cuh,
+CUDA 12, seen in torch 2.13 in November 2025."""
+
+
+class Facts(NamedTuple):
+    """What is known of an operator before it is called."""
+
+    name: str
+    kind: str
+    is_view: bool
+    flops: Optional[Callable[..., int]]
+    causal_at: Optional[int]
+
+
+class Deed(NamedTuple):
+    """One operator's work; lines in the batch are made of two of them."""
+
+    name: str
+    kind: str
+    dtype: str
+    flops: float
+    moved_bytes: float
+    kernels: int
+
+
+class Work:
+    """The deeds of one step, in order."""
+
+    def __init__(self) -> None:
+        self.deeds: List[Deed] = []
+
+    def record(
+        self,
+        facts: Facts,
+        args: Sequence[Any],
+        kwargs: Dict[str, Any],
+        *,
+        result: Any,
+        inputs: List[torch.Tensor],
+        outputs: List[torch.Tensor],
+        optimizing: bool,
+    ) -> None:
+        """Note what one call did."""
+        if facts.name in FREE:
+            return
+        first = inputs[0] if inputs else (outputs[0] if outputs else None)
+        deed = Deed(
+            name=facts.name,
+            kind="optimizer" if optimizing else facts.kind,
+            dtype=str(first.dtype)[6:] if first is not None else "",
+            flops=_flops(facts, args, kwargs, result),
+            moved_bytes=_moved_bytes(facts.name, inputs, outputs),
+            kernels=_kernels(facts.name, args, inputs),
+        )
+        self.deeds.append(deed)
+
+
+def facts_of(func: Any) -> Facts:
+    """What an operator is, by its schema and name."""
+    name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
+    returns = func._schema.returns if hasattr(func, "_schema") else ()
+    is_view = any(value.alias_info is not None and not value.alias_info.is_write for value in returns)
+    names = [argument.name for argument in func._schema.arguments] if hasattr(func, "_schema") else []
+    return Facts(
+        name=name,
+        kind=_kind(name),
+        is_view=is_view,
+        flops=_flop_formula(func, name),
+        causal_at=names.index("is_causal") if "is_causal" in names else None,
+    )
+
+
+def size_of(tensor: torch.Tensor) -> int:
+    """Bytes of its elements; a broadcast one counts what is stored."""
+    elements = 1
+    for length, stride in zip(tensor.shape, tensor.stride()):  # noqa: B905  Python 3.9 has no `strict`
+        if stride:
+            elements *= length
+    return elements * tensor.element_size()
+
+
+def _kind(name: str) -> str:
+    if ATTENTION in name:
+        return "attention"
+    if name.startswith(CONVOLUTIONS):
+        return "convolution"
+    if name in MATMULS:
+        return "matmul"
+    return "embedding" if name in LOOKUPS or name in SCATTERS else "elementwise"
+
+
+def _flop_formula(func: Any, name: str) -> Optional[Callable[..., int]]:
+    formula: Optional[Callable[..., int]] = flop_registry.get(getattr(func, "_overloadpacket", None))
+    if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu":
+        return _cpu_attention_flops
+    if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu_backward":
+        return _cpu_attention_backward_flops
+    return formula
+
+
+def _cpu_attention_flops(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> int:
+    """PyTorch's registry has no entry for the CPU's kernel."""
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+
+def _cpu_attention_backward_flops(
+    _gradient: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
+) -> int:
+    """Five products where the forward pass has two, as in the registry's other kernels."""
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape) * 5 // 2)
+
+
+def _flops(facts: Facts, args: Sequence[Any], kwargs: Dict[str, Any], result: Any) -> float:
+    if facts.flops is None:
+        return 0.0
+    count = float(facts.flops(*args, **kwargs, out_val=result))
+    if facts.causal_at is None:
+        return count
+    causal = args[facts.causal_at] if facts.causal_at < len(args) else kwargs.get("is_causal", False)
+    # The registry counts the half of a causal attention that no kernel computes.
+    return count / 2 if causal else count
+
+
+def _moved_bytes(name: str, inputs: List[torch.Tensor], outputs: List[torch.Tensor]) -> float:
+    written = sum(size_of(tensor) for tensor in outputs) or (size_of(inputs[0]) if inputs else 0)
+    if name in GATHERS:
+        return float(2 * written + sum(size_of(tensor) for tensor in inputs[1:2]))
+    if name in UNREAD:
+        return float(written + sum(size_of(tensor) for tensor in inputs[1:2]))
+    return float(written + sum(size_of(tensor) for tensor in inputs))
+
+
+def _kernels(name: str, args: Sequence[Any], inputs: List[torch.Tensor]) -> int:
+    if not name.startswith(("_foreach", "_fused_adam", "_fused_sgd")):
+        return 1
+    lists = [value for value in args if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor)]
+    if not STATE.gpu:
+        return len(lists[0]) if lists else 1
+    return _launches(lists)
+
+
+def _launches(lists: List[Any]) -> int:
+    if not lists:
+        return 1
+    tensors = TENSORS_OF_A_LAUNCH[min(len(lists), 5)]
+    elements = sum(tensor.numel() for tensor in lists[0])
+    return max(-(-len(lists[0]) // tensors), -(-elements // ELEMENTS_OF_A_LAUNCH))

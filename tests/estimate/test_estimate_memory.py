@@ -1,0 +1,153 @@
+"""Memory: three numbers that are never mixed, whether they fit, and what a measurement of another size is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from estimate_cases import A100, CPU, GIB, GPT2, experiment, fact, first_run, with_settings, world
+
+from gpuplan.estimate import estimate
+from gpuplan.estimate.case import case_of
+from gpuplan.estimate.peaks import Peaks, predicted
+from gpuplan.model import Estimate, Evidence, Experiment, FootprintSource, Gpu, MemoryEstimate, Roles
+
+
+def whole(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> Estimate:
+    asked = asked or experiment()
+    return estimate(first_run(asked), asked, gpu, world(evidence))
+
+
+def memory(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> MemoryEstimate:
+    return whole(*evidence, asked=asked, gpu=gpu).memory
+
+
+def prediction(asked: Experiment | None = None, gpu: Gpu = CPU) -> Peaks:
+    asked = asked or experiment()
+    found = predicted(case_of(first_run(asked), asked, gpu=gpu, world=world()))
+    assert found is not None
+    return found
+
+
+def gpt2(batch: int, **changes: Any) -> Experiment:
+    settings = experiment().settings | {"batch": batch}
+    return experiment(settings=settings, footprint=FootprintSource(model=GPT2), **changes)
+
+
+# ---------------------------------------------------------------- predicted
+
+
+def test_a_gpu_holds_more_than_its_tensors() -> None:
+    found = memory(asked=gpt2(8), gpu=A100)
+    assert found.allocated_bytes.p50 / GIB == pytest.approx(12.2, abs=0.1)
+    assert found.reserved_bytes.p50 == pytest.approx(1.16 * found.allocated_bytes.p50)
+    assert found.device_bytes.p50 == pytest.approx(found.reserved_bytes.p50 + GIB / 2)
+    assert found.capacity_bytes == 80 * GIB
+
+
+def test_a_cpus_number_is_the_resident_set() -> None:
+    found = memory()
+    assert found.components_bytes["context"] == CPU.context_bytes
+    assert found.device_bytes.p50 > CPU.context_bytes + found.allocated_bytes.p50
+
+
+def test_a_cpus_capacity_is_the_devices_share_of_the_machine() -> None:
+    asked = experiment()
+    here = world()
+    devices = tuple(device.model_copy(update={"memory_bytes": 3 * GIB}) for device in here.machine.devices)
+    here = here.model_copy(update={"machine": here.machine.model_copy(update={"devices": devices})})
+    assert estimate(first_run(asked), asked, CPU, here).memory.capacity_bytes == 3 * GIB
+
+
+def test_ranks_hold_the_gradients_twice() -> None:
+    one, four = memory(gpu=A100), memory(asked=experiment(ranks=4), gpu=A100)
+    assert one.components_bytes["buffers"] < 4 * 2_825_476
+    assert four.components_bytes["buffers"] >= 4 * 2_825_476
+
+
+# ---------------------------------------------------------------- fits
+
+
+@pytest.mark.parametrize(("batch", "fits"), [(8, "OK"), (40, "TIGHT"), (64, "NO FIT")])
+def test_fits(batch: int, fits: str) -> None:
+    assert memory(asked=gpt2(batch), gpu=A100).fits == fits
+
+
+def test_eight_copies_do_not_fit_where_one_does() -> None:
+    assert memory(asked=gpt2(16), gpu=A100).fits == "OK"
+    assert memory(asked=gpt2(16, copies=8), gpu=A100).fits == "NO FIT"
+
+
+def test_without_a_batch_only_a_misfit_is_known() -> None:
+    asked = gpt2(1, roles=Roles())
+    assert memory(asked=asked, gpu=A100).fits == "UNKNOWN"
+    assert memory(asked=asked, gpu=A100.model_copy(update={"memory_bytes": GIB})).fits == "NO FIT"
+    assert any("no role says how large" in assumption.text for assumption in whole(asked=asked, gpu=A100).assumptions)
+
+
+# ---------------------------------------------------------------- measured
+
+
+def test_a_measured_peak_counts_and_the_parts_add_up_to_it() -> None:
+    measured = 900_000_000
+    found = memory(fact(measured={"peak_host_bytes": measured}))
+    assert found.device_bytes.source == "measured"
+    assert found.device_bytes.p50 == measured
+    assert sum(found.components_bytes.values()) == pytest.approx(measured)
+
+
+def test_the_largest_of_several_measured_peaks_counts() -> None:
+    facts = [fact(str(size), measured={"peak_host_bytes": size * 10**8}) for size in (7, 9, 8)]
+    assert memory(*facts).device_bytes.p50 == 9 * 10**8
+
+
+def test_each_metric_is_taken_for_itself() -> None:
+    peaks = {"peak_allocated_bytes": 2 * GIB, "peak_device_bytes": 4 * GIB}
+    found = memory(fact(gpu=A100, measured=peaks), gpu=A100)
+    assert (found.allocated_bytes.p50, found.device_bytes.p50) == (2 * GIB, 4 * GIB)
+    assert found.allocated_bytes.source == found.device_bytes.source == "measured"
+    assert 2 * GIB < found.reserved_bytes.p50 < 4 * GIB
+
+
+def test_the_resident_set_of_a_process_says_nothing_of_a_gpu() -> None:
+    assert memory(fact(gpu=A100, measured={"peak_host_bytes": GIB}), gpu=A100).device_bytes.source == "closed_form"
+
+
+def test_a_peak_far_below_the_prediction_leaves_no_negative_part() -> None:
+    found = memory(fact(measured={"peak_host_bytes": 10**6}))
+    assert all(part >= 0 for part in found.components_bytes.values())
+    assert sum(found.components_bytes.values()) == pytest.approx(10**6)
+
+
+# ---------------------------------------------------------------- scaled
+
+
+def test_the_residual_is_added_and_not_multiplied() -> None:
+    """A peak at batch 1 must not be extrapolated through zero: what libraries hold does not grow with the batch."""
+    small, large = with_settings(batch=1), with_settings(batch=256)
+    extra = 500_000_000
+    measured = int(prediction(small).device.p50) + extra
+    found = memory(fact(settings={"batch": 1}, measured={"peak_host_bytes": measured}), asked=large)
+    assert found.device_bytes.source == "scaled"
+    assert found.device_bytes.p50 == pytest.approx(prediction(large).device.p50 + extra, rel=1e-6)
+
+
+def test_without_a_footprint_one_other_batch_gives_bounds_and_two_a_line() -> None:
+    asked = experiment(footprint=None)
+    eight = fact("b8", settings={"batch": 8}, measured={"peak_host_bytes": 4 * 10**8})
+    sixteen = fact("b16", settings={"batch": 16}, measured={"peak_host_bytes": 5 * 10**8})
+    one = memory(eight, asked=asked)
+    assert one.device_bytes.p10 < 4 * 10**8
+    assert one.device_bytes.p90 > 4 * 4 * 10**8
+    assert one.components_bytes["unknown"] > 0
+    assert memory(eight, sixteen, asked=asked).device_bytes.p50 == pytest.approx(7 * 10**8)
+
+
+def test_tensors_measured_on_another_gpu_hold_here() -> None:
+    other = A100.model_copy(update={"name": "H100 SXM 80GB"})
+    asked = with_settings(batch=64)
+    extra = 10**8
+    measured = int(prediction(experiment(), A100).allocated.p50) + extra
+    found = memory(fact(gpu=other, measured={"peak_allocated_bytes": measured}), asked=asked, gpu=A100)
+    assert found.allocated_bytes.source == "scaled"
+    assert found.allocated_bytes.p50 == pytest.approx(prediction(asked, A100).allocated.p50 + extra, rel=1e-6)
