@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuplan.learn import Pair, backtest, evidence_of, refusal, residual, scaling, sharding
@@ -144,6 +144,15 @@ def test_the_same_run_learned_twice_is_one_fact() -> None:
     assert first.id == later.id
 
 
+def test_a_probe_is_a_fact_of_its_own() -> None:
+    run = evidence_of(record(), gpu="RTX 4090", threads=2, today="2026-11-20")
+    probe = evidence_of(record(), gpu="RTX 4090", threads=2, today="2026-11-20", kind="probe")
+    assert run is not None
+    assert probe is not None
+    assert probe.kind == "probe"
+    assert probe.id != run.id
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -210,6 +219,7 @@ def test_nothing_to_test() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1e6), st.floats(0.001, 1e6)), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_a_back_test_is_of_sound_shape(figures: list[tuple[float, float]]) -> None:
     found = backtest(Pair(quantity(p50 / 2, p50, p50 * 2), measured) for p50, measured in figures)
     assert found is not None

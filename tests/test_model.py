@@ -5,7 +5,7 @@ import math
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,6 +32,7 @@ from gpuplan.model import (
     Unit,
 )
 
+CALM = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 FULL: dict[str, Any] = {
     "name": "alpha-sweep",
     "command": "python train.py --lr {lr}",
@@ -86,6 +87,7 @@ def test_figures_are_kept_in_bytes_seconds_and_dollars() -> None:
     assert (experiment.limits.run, experiment.limits.grace) == (93_600.0, 0.1)
 
 
+@CALM
 @given(st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,9}", fullmatch=True), SCALARS, max_size=5))
 def test_settings_keep_their_value_and_type(settings: dict[str, Any]) -> None:
     experiment = Experiment(name="a", command="x", settings=settings)
@@ -97,6 +99,7 @@ def test_settings_keep_their_value_and_type(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("unit", [BYTES, BYTES_PER_SECOND, SECONDS, DOLLARS], ids=lambda unit: str(unit.suffix))
+@CALM
 @given(value=st.floats(min_value=0, max_value=1e300))
 def test_a_figure_is_read_back_as_it_was_written(unit: Unit, value: float) -> None:
     figure = float(round(value)) if unit is BYTES else value

@@ -17,7 +17,7 @@ RINGS: dict[str, int] = (
     | dict.fromkeys(("command", "expand", "verify", "footprint", "estimate", "place", "learn"), 1)
     | dict.fromkeys(("spec", "trace", "offers", "store", "launch", "observe", "report"), 2)
     | dict.fromkeys(("world", "flow"), 3)
-    | dict.fromkeys(("cli", "web", "mcp"), 4)
+    | dict.fromkeys(("cli", "web", "mcp", "__main__"), 4)
 )
 PURE_RING = 1
 IMPURE = frozenset(

@@ -69,11 +69,13 @@ def test_threads_count_on_a_cpu_and_not_on_a_gpu() -> None:
     assert names(clues(fact(threads=2, gpu=A100), asked=one, gpu=A100)) == (["probe-1"], [], [])
 
 
-def test_threads_by_a_role_are_compared_as_threads() -> None:
+def test_threads_of_a_setting_count_before_the_recorded_ones() -> None:
     asked = experiment(settings=experiment().settings | {"workers": 2}, roles=Roles(batch="batch", threads="workers"))
-    there = {"steps": 100, "workers": 2}
-    assert names(clues(fact(settings=there, threads=2), asked=asked))[0] == ["probe-1"]
-    assert names(clues(fact(settings=there | {"workers": 1}, threads=1), asked=asked))[1] == ["probe-1"]
+    assert names(clues(fact(settings={"workers": 2}, threads=1), asked=asked))[0] == ["probe-1"]
+    near = clues(fact(settings={"workers": 1}, threads=2), asked=asked).near[0]
+    assert near.differs == ("workers",)
+    assert near.case.threads == 1
+    assert names(clues(fact(settings={"workers": 1}, gpu=A100), asked=asked, gpu=A100))[0] == ["probe-1"]
 
 
 def test_other_programs_do_not_speak() -> None:

@@ -145,6 +145,13 @@ def test_cpu_shares(cores: int, max_ranks: int, threads: int, count: int) -> Non
     assert {device.memory_bytes for device in shares.devices} == {16 * GIB // count}
 
 
+@pytest.mark.parametrize(("threads", "count"), [(1, 3), (2, 1), (3, 1), (8, 1)])
+def test_cpu_shares_of_a_stated_size(threads: int, count: int) -> None:
+    shares = cpu_devices(3, 1, memory_bytes=16 * GIB, threads=threads)
+    assert (shares.threads_per_rank, len(shares.devices)) == (min(3, threads), count)
+    assert {device.kind for device in shares.devices} == {"cpu"}
+
+
 def test_this_machine_without_gpus_is_cpu_shares() -> None:
     found = find_machine({"CUDA_VISIBLE_DEVICES": ""}, max_ranks=2)
     machine = found.machine

@@ -108,18 +108,21 @@ def test_the_manifest_has_our_settings_and_defaults() -> None:
 
 
 def test_the_manifests_command_gives_every_setting() -> None:
-    settings = MANIFEST["settings"] | {"seed": 3, "run_dir": "runs/x"}
+    settings = MANIFEST["settings"] | {"run_dir": "runs/x"}
     names = {name for _, name, _, _ in string.Formatter().parse(MANIFEST["command"]) if name}
     assert names == set(settings)
     words = shlex.split(MANIFEST["command"].format(**settings))
     assert words[:3] == ["python", "-m", "gpuplan.workloads.agnews"]
-    assert parse(words[3:], {}) == Config(seed=3, output_dir="runs/x")
+    assert parse(words[3:], {"GPUPLAN_SEED": "3"}) == Config(seed=3, output_dir="runs/x")
+
+
+def test_the_manifests_way_to_resume_is_ours() -> None:
+    words = shlex.split(MANIFEST["checkpoint"]["resume"].format(checkpoint="checkpoint-7"))
+    assert parse(words, {}).resume == "checkpoint-7"
+    assert MANIFEST["checkpoint"]["keep"] == Config().keep
 
 
 def test_the_manifest_names_settings_that_are_there() -> None:
-    footprint = {name: value for name, value in MANIFEST["footprint"].items() if name not in {"kind", "optimizer"}}
-    assert footprint.pop("classes") == Config().classes
-    assert footprint.pop("trace") == "gpuplan.workloads.agnews.step:make_step"
-    checkpoint = MANIFEST["checkpoint"]
-    named = [*MANIFEST["roles"].values(), *footprint.values(), checkpoint["every"], checkpoint["keep"]]
-    assert set(named) | {MANIFEST["data"]["input"]} <= set(MANIFEST["settings"])
+    model = {name: value for name, value in MANIFEST["footprint"]["model"].items() if name not in {"kind", "optimizer"}}
+    assert model.pop("classes") == Config().classes
+    assert {*MANIFEST["roles"].values(), *model.values()} <= set(MANIFEST["settings"])

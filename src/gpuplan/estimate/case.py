@@ -69,10 +69,10 @@ class Case:
 
 
 def case_of(run: Run, experiment: Experiment, *, gpu: Gpu, world: World, threads: int | None = None) -> Case:
-    """The case of `run` on `gpu`; `threads` where it is known better than by the spec and the machine."""
+    """The case of `run` on `gpu`; `threads` are those that were recorded, where no role says it."""
     shape = shape_of(run, experiment)
     footprint = footprint_of(run, experiment, world, runtime=gpu.kind)
     if not isinstance(footprint, Unknown):
         footprint = in_gang(footprint, ranks=run.ranks, accumulation=shape.accumulation)
-    planned = shape.threads or experiment.compute.threads or world.machine.threads_per_rank
-    return Case(run, experiment, gpu, world, shape, footprint, threads or planned)
+    planned = experiment.compute.threads or world.machine.threads_per_rank
+    return Case(run, experiment, gpu, world, shape, footprint, shape.threads or threads or planned)

@@ -1,8 +1,9 @@
 """Which measured facts of the world speak about a run, and how closely. It never changes a number.
 
 A fact speaks about a run of the same program: an equal command, or without a command an equal experiment name.
-It is of the *same* cost class if gpu, ranks and threads are equal (threads count on a CPU only, and one that was not
-recorded counts as equal) and all settings are, but for those that cannot change what a step costs:
+It is of the *same* cost class if gpu, ranks and threads are equal (threads count on a CPU only: by the setting of
+their role if there is one, else as recorded, and not recorded counts as equal) and all settings are, but for those
+that cannot change what a step costs:
 
 * seeds: `seed`, `..._seed`;
 * the setting of the role learning_rate, and numbers with the names in NEUTRAL, if both are zero or neither is
@@ -119,7 +120,7 @@ def _doublings(now: Scalar | None, then: Scalar | None) -> float:
 def _as_measured(case: Case, fact: _Fact) -> Case:
     """The case that was measured. A traced footprint is a line in the batch: it holds for no other difference."""
     evidence, roles = fact.evidence, case.experiment.roles
-    batch = (roles.batch, roles.micro_batch, roles.accumulation, "ranks", "threads")
+    batch = (roles.batch, roles.micro_batch, roles.accumulation, roles.threads, "ranks", "threads")
     key = case.run.key if all(name in batch for name in fact.differs) else ""
     run = case.run.model_copy(update={"settings": evidence.settings, "ranks": evidence.ranks, "key": key})
     return case_of(run, case.experiment, gpu=fact.gpu, world=case.world, threads=evidence.threads)
@@ -135,13 +136,15 @@ def _differences(case: Case, evidence: Evidence) -> Iterator[str]:
     yield from _settings_that_differ(case, evidence)
     if evidence.ranks != case.run.ranks:
         yield "ranks"
-    if case.gpu.kind == "cpu" and evidence.threads not in (None, case.threads):
+    by_setting = isinstance(case.experiment.roles.threads, str)  # then the settings have said it
+    if case.gpu.kind == "cpu" and not by_setting and evidence.threads not in (None, case.threads):
         yield "threads"
 
 
 def _settings_that_differ(case: Case, evidence: Evidence) -> Iterator[str]:
     roles, settings = case.experiment.roles, case.run.settings
-    for name in sorted({*settings, *evidence.settings} - {roles.threads}):
+    irrelevant = {roles.threads} if case.gpu.kind == "gpu" else set()
+    for name in sorted({*settings, *evidence.settings} - irrelevant):
         now, then = settings.get(name), evidence.settings.get(name)
         if now != then and not _is_neutral(name, roles, now=now, then=then):
             yield name

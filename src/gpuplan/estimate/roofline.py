@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Roofline", "step_seconds"]
 
-DERATE = {"gpu": 1.4, "cpu": 1.6}
-"""Measured time over roofline. GPUs: between the V100's 1.17 and the L4's 1.98, A100 1.27-1.42, H100 1.45-1.51
-(NeuSight's public runs, in time.md). CPU: median of 11 encoders and decoders on one thread, torch 2.13, measured
-here in November 2026 (1.27-3.16, most for the smallest)."""
+DERATE = {"gpu": 1.9, "cpu": 1.6}
+"""Measured time over roofline. GPUs: between two public families, 1.4 in the median for single layers (NeuSight's
+runs: V100 1.17, A100 1.27-1.42, H100 1.45-1.51, L4 1.98, in time.md) and 2.5 for whole BERT trainings (116 rows of
+lambdal/deeplearning-benchmark and NVIDIA/DeepLearningExamples on 17 GPUs, compared in November 2026). CPU: median of
+11 encoders and decoders on one thread, torch 2.13, measured here in November 2026 (1.27-3.16, most for the smallest).
+"""
 
 KERNEL_OVERHEAD_S = {"gpu": 40e-6, "cpu": 2e-6}
 """For a row without one. GPUs: Python-driven eager training takes 40 us an operator (trace.md, LitGPT and HF logs).

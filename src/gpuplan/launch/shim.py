@@ -9,7 +9,6 @@ on a full disk.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import json
@@ -19,7 +18,11 @@ import select
 import signal
 import sys
 import time
-from typing import Any, NoReturn, Optional
+
+# This program starts once for each run: `typing` and `contextlib` would make up a quarter of what it imports.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, Optional
 
 STATUS_BYTES = 4096
 PROBLEM_BYTES = 600
@@ -140,8 +143,10 @@ class Attempt:
         except OSError as error:
             self.record(problem=str(error.strerror or error))
             return
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105
             self.status.write(command=self.command)
+        except OSError:
+            pass  # it only serves to find the command if this process is killed
         while self.reap():
             self.wait()
             self.react()
@@ -285,14 +290,18 @@ def become(job: dict[str, Any], lock: int, report: int) -> NoReturn:
 
 def send_group(pid: int, number: signal.Signals) -> None:
     """Signal the process group of the command, if any of it is left."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:  # noqa: SIM105
         os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def send(pid: int, number: signal.Signals) -> None:
     """Signal one process, if it is still there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:  # noqa: SIM105
         os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def descendants(root: int) -> list[int]:

@@ -214,7 +214,7 @@ def _of_table(table: Table, name: str, doubts: Doubts) -> dict[str, Any]:
     last = max(row.at for row in table.rows)
     _lost(table.values, table.axis, doubts)
     return {
-        "steps": int(last) if table.axis == "step" else 0,
+        "steps": int(last) if table.axis == "step" and not table.by_order else 0,
         "epochs": int(_epochs(table)),
         "epoch_s": sum(found.epochs_s) / len(found.epochs_s) if found.epochs_s else None,
         "samples_per_s": rate[0] if rate else None,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.model import Ending, Measurement, Outcome, Status
 from gpuplan.observe.failures import MORE_HOST, SMALLER_STEP, Cause, find_cause, find_exception, root_exit_code
+from gpuplan.observe.log_tail import read_tail as log_tail
 from gpuplan.observe.metrics import DIVERGED
 from gpuplan.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["classify"]
+__all__ = ["classify", "log_tail"]
 
 TAIL_LINES = 20
 TRY_AGAIN_EXIT_CODE = 75
@@ -58,20 +59,20 @@ class Verdict(NamedTuple):
 def classify(
     ending: Ending | None,
     log: Sequence[str] = (),
-    *,
     measurement: Measurement | None = None,
-    memory_bytes: int | None = None,
-    limit_s: float | None = None,
+    *,
+    machine_memory_bytes: int | None = None,
+    time_limit_s: float | None = None,
     oom_kills: int = 0,
 ) -> Outcome:
     """The outcome of a run whose processes ended like `ending`; None if nobody saw them end.
 
-    `log` is the end of its log as `read_tail` gives it, `memory_bytes` what its machine (or its share of it) has,
-    `limit_s` the time it was given, `oom_kills` how many processes the kernel killed for want of memory while it ran
-    (`processes.oom_kills` before and after).
+    `log` is the end of its log as `log_tail` gives it, `machine_memory_bytes` what the machine (or the run's share of
+    it) has, `time_limit_s` the time it was given, `oom_kills` how many processes the kernel killed for want of memory
+    while it ran (`processes.oom_kills` before and after).
     """
     seen = ending or Ending()
-    scene = Scene(seen, log, measurement or Measurement(), memory_bytes, limit_s, oom_kills)
+    scene = Scene(seen, log, measurement or Measurement(), machine_memory_bytes, time_limit_s, oom_kills)
     verdict = next(found for found in (rule(scene) for rule in RULES) if found is not None)
     return Outcome(
         status=verdict.status,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MARK = "GPUPLAN_PROBE "
-ROUND_S = 0.25
+ROUND_S = 0.15
 MOST_ROUNDS = 40
 COPY_BYTES = 64 * 2**20
 CHAIN = 50

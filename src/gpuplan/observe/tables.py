@@ -7,7 +7,8 @@ where their epochs or steps overlap; what cannot be told apart is said, never av
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import chain, groupby, islice, pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gpuplan.observe.records import named_numbers
@@ -40,6 +41,7 @@ RATES = ("samples_per_second", "train_samples_per_second", "samples_per_s", "exa
 CLOCKS = ("time_s", "timestamp", "_timestamp", "wall_time", "walltime")
 PLACES = frozenset({*STEP, *EPOCH, *CLOCKS})
 ROLES = PLACES | {*STEP_SECONDS, *EPOCH_SECONDS, *RATES}
+HEAD_ROWS = 200
 MOST_WRITERS = 32
 MOST_ROWS = 2000
 MOST_COLUMNS = 64
@@ -97,6 +99,8 @@ class Table(NamedTuple):
     rows: list[Row]
     values: Values
     others: tuple[Values, ...] = ()
+    by_order: bool = False
+    """Rows are at their order, not at a step."""
 
 
 class Timing(NamedTuple):
@@ -108,13 +112,17 @@ class Timing(NamedTuple):
 
 
 def read_table(name: str, rows: Iterable[Mapping[str, Any]], doubts: Doubts) -> Table | None:
-    """The table in the rows of the file `name`; None if no row has a number and a place on the run."""
+    """The table in the rows of the file `name`; None if no row has a number and a place on the run.
+
+    Rows of a program that writes many for each epoch, and counts no steps, have their order for a place.
+    """
+    numbered = (_numbers(cells) for cells in rows)
+    head = list(islice(numbered, HEAD_ROWS))
+    axis = next((found for found in map(_axis, head) if found), None)
+    by_order = axis == "epoch" and _repeats(head)
     writers: list[Writer] = []
-    axis: Literal["step", "epoch"] | None = None
-    for line, cells in enumerate(rows):
-        numbers = {key.lower(): figure for key, figure in islice(named_numbers(cells), MOST_COLUMNS)}
-        axis = axis or _axis(numbers)
-        at = _at(numbers, axis)
+    for line, numbers in enumerate(chain(head, numbered)):
+        at = float(line) if by_order else _at(numbers, axis)
         if not numbers:
             doubts[f"{name}: a row has no numbers"] += 1
         elif at is not None:
@@ -122,7 +130,9 @@ def read_table(name: str, rows: Iterable[Mapping[str, Any]], doubts: Doubts) -> 
         elif writers:
             # A row without a place, as a last one with results, belongs to the newest.
             writers[-1].take(Row(writers[-1].newest.at, numbers), line)
-    return _table(name, axis, writers, doubts) if writers and axis else None
+    if not writers or axis is None:
+        return None
+    return _table(name, "step" if by_order else axis, writers, doubts)._replace(by_order=by_order)
 
 
 def timing(table: Table, name: str, doubts: Doubts) -> Timing:
@@ -137,6 +147,18 @@ def timing(table: Table, name: str, doubts: Doubts) -> Timing:
         steps=tuple(steps[warm_up:] or _between(table)),
         samples_per_s=tuple(Weighted(rate, 1) for rate in rates),
     )
+
+
+def _numbers(cells: Mapping[str, Any]) -> dict[str, float]:
+    return {key.lower(): figure for key, figure in islice(named_numbers(cells), MOST_COLUMNS)}
+
+
+def _repeats(head: list[dict[str, float]]) -> bool:
+    """Whether most epochs have three rows or more, one behind the other."""
+    runs = [
+        len(list(group)) for place, group in groupby(_at(numbers, "epoch") for numbers in head) if place is not None
+    ]
+    return bool(runs) and median(runs) >= 3
 
 
 def _axis(numbers: Mapping[str, float]) -> Literal["step", "epoch"] | None:
@@ -240,7 +262,7 @@ def _step_seconds(row: Row) -> float | None:
 
 def _between(table: Table) -> list[Weighted]:
     """Seconds of a step by the clock of the rows, where they have one; pairs that go backwards are left out."""
-    if table.axis != "step":
+    if table.axis != "step" or table.by_order:
         return []
     clocked = [(row.at, next((row.numbers[key] for key in CLOCKS if key in row.numbers), None)) for row in table.rows]
     known = [(at, clock) for at, clock in clocked if clock is not None]

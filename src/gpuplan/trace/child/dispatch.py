@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 import torch
@@ -10,15 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .devices import is_meta, on_device
 from .ledger import Allocation, Ledger
-from .state import STATE, honest
+from .state import STATE
 from .unknowable import ALL_TRUE, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
 from .workspaces import workspaces_of
 
 if TYPE_CHECKING:
-    from collections import Counter
-
-    from .phases import Clock
     from .sites import Sites
 
 __all__ = ["Dispatch"]
@@ -31,12 +29,11 @@ TRUTHS = (aten.all.default, aten.all.dim)
 class Dispatch(TorchDispatchMode):
     """Stands where a GPU's kernels would be called."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, sites: Sites, guesses: Counter[int]) -> None:
+    def __init__(self, ledger: Ledger, sites: Sites) -> None:
         super().__init__()
         self.ledger = ledger
-        self.clock = clock
         self.sites = sites
-        self.guesses = guesses
+        self.guesses: Counter[int] = Counter()
         self.work = Work()
         self._facts: Dict[Any, Facts] = {}
 
@@ -67,8 +64,7 @@ class Dispatch(TorchDispatchMode):
             if not is_meta(inputs[0]) and facts.name.endswith("_") and inputs[0].dim():
                 return args[0]  # values that nobody has go into a real tensor
             args, kwargs = _as_meta(args), {name: _as_meta((value,))[0] for name, value in kwargs.items()}
-        with honest():
-            result = (stand_in_for(func) or func)(*args, **kwargs)
+        result = _shape_of(stand_in_for(func) or func, args, kwargs)
         if not facts.is_view:
             self._note(facts, args, kwargs, result=result, inputs=inputs)
         if func in TRUTHS:
@@ -79,9 +75,8 @@ class Dispatch(TorchDispatchMode):
         self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any], *, facts: Facts, inputs: List[torch.Tensor]
     ) -> Any:
         """Small constants are real, so that loops and schedules over them take their true course."""
-        with honest():
-            result = func(*args, **kwargs)
-        if not STATE.gpu and not facts.is_view:
+        result = _shape_of(func, args, kwargs)
+        if not facts.is_view and (not STATE.gpu or (isinstance(result, torch.Tensor) and is_meta(result))):
             self._note(facts, args, kwargs, result=result, inputs=inputs)
         return result
 
@@ -99,14 +94,14 @@ class Dispatch(TorchDispatchMode):
             self._follow(tensor, facts.name, site=site, place=place)
         if not place:
             return
-        phase = self.clock.phase
-        self.work.record(
-            facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, optimizing=phase == "optimizer"
-        )
+        event = len(self.ledger.events)
+        self.work.record(facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, event=event)
         for size_bytes in workspaces_of(facts.name, args) if STATE.gpu else ():
-            self.ledger.pass_by(Allocation(size_bytes, (), "", facts.name, site, phase, False, False))
+            self.ledger.pass_by(Allocation(size_bytes, (), "", facts.name, site, event, False, False))
 
     def _follow(self, tensor: torch.Tensor, operator: str, *, site: int, place: bool) -> None:
+        if STATE.gpu and not is_meta(tensor):
+            return
         with contextlib.suppress(NotImplementedError):  # a sparse tensor's parts are followed one by one
             storage = tensor.untyped_storage()
             size_bytes = storage.nbytes()
@@ -121,11 +116,20 @@ class Dispatch(TorchDispatchMode):
                 dtype=str(tensor.dtype)[6:],
                 operator=operator,
                 site=site,
-                phase=self.clock.phase,
-                recomputed=torch.is_grad_enabled(),
-                transferred=STATE.place is True,
+                event=len(self.ledger.events),
+                with_grad=torch.is_grad_enabled(),
+                placed=STATE.place is True,
             )
             self.ledger.add(storage, allocation)
+
+
+def _shape_of(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
+    """What the operator makes; tensors are honest about their device while PyTorch computes it."""
+    STATE.inside += 1
+    try:
+        return func(*args, **kwargs)
+    finally:
+        STATE.inside -= 1
 
 
 def tensors_in(values: Sequence[Any]) -> List[torch.Tensor]:

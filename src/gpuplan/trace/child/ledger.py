@@ -12,16 +12,20 @@ HOST = -1
 
 
 class Allocation(NamedTuple):
-    """One storage on the device; its number is its place in the ledger."""
+    """One storage on the device; its number is its place in the ledger.
+
+    `event` is where its life begins, `with_grad` whether autograd was recording, `placed` whether the program said that
+    it goes to the device.
+    """
 
     size_bytes: int
     shape: Tuple[int, ...]
     dtype: str
     operator: str
     site: int
-    phase: str
-    recomputed: bool
-    transferred: bool
+    event: int
+    with_grad: bool
+    placed: bool
 
 
 class Ledger:

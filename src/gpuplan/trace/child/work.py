@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 import torch
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
@@ -25,6 +25,7 @@ UNREAD = frozenset("copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ nll_lo
 """They write all of their first argument (or of their output) without reading it."""
 FREE = frozenset("empty empty_like empty_strided new_empty new_empty_strided lift_fresh resize_ set_ detach_".split())
 """They start no kernel."""
+HEADS = frozenset(("_log_softmax", "nll_loss_forward", "nll_loss2d_forward"))
 
 TENSORS_OF_A_LAUNCH = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
 ELEMENTS_OF_A_LAUNCH = 320 * 65536
@@ -43,10 +44,11 @@ class Facts(NamedTuple):
 
 
 class Deed(NamedTuple):
-    """One operator's work; lines in the batch are made of two of them."""
+    """One operator's work; lines in the batch are made of two of them. `event` is when, on the ledger's clock."""
 
     name: str
     kind: str
+    event: int
     dtype: str
     flops: float
     moved_bytes: float
@@ -54,10 +56,11 @@ class Deed(NamedTuple):
 
 
 class Work:
-    """The deeds of one step, in order."""
+    """The deeds of one step, in order, and how many classes its losses choose from."""
 
     def __init__(self) -> None:
         self.deeds: List[Deed] = []
+        self.classes: Set[int] = set()
 
     def record(
         self,
@@ -68,15 +71,18 @@ class Work:
         result: Any,
         inputs: List[torch.Tensor],
         outputs: List[torch.Tensor],
-        optimizing: bool,
+        event: int,
     ) -> None:
         """Note what one call did."""
         if facts.name in FREE:
             return
+        if facts.name in HEADS:
+            self.classes.add(_classes(args))
         first = inputs[0] if inputs else (outputs[0] if outputs else None)
         deed = Deed(
             name=facts.name,
-            kind="optimizer" if optimizing else facts.kind,
+            kind=facts.kind,
+            event=event,
             dtype=str(first.dtype)[6:] if first is not None else "",
             flops=_flops(facts, args, kwargs, result),
             moved_bytes=_moved_bytes(facts.name, inputs, outputs),
@@ -126,6 +132,14 @@ def _flop_formula(func: Any, name: str) -> Optional[Callable[..., int]]:
     if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu_backward":
         return _cpu_attention_backward_flops
     return formula
+
+
+def _classes(args: Sequence[Any]) -> int:
+    """The width of a loss: the dimension that log-softmax names, or the second."""
+    logits, dimension = args[0], args[1]
+    if not isinstance(dimension, int):
+        dimension = min(1, logits.dim() - 1)
+    return int(logits.shape[dimension])
 
 
 def _cpu_attention_flops(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> int:

@@ -1,0 +1,111 @@
+"""Finds what the user's program keeps from step to step: parameters, buffers, gradients, optimizer states.
+
+It asks Python's garbage collector for every module and optimizer there is, so that the user names nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set
+
+import torch
+
+from .ledger import HOST
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+__all__ = ["Owners", "find_owners"]
+
+
+class Owners:
+    """Numbers of the allocations by who keeps them, and the tensors to look at again while the step runs."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.parameters: List[torch.Tensor] = []
+        self.numbers: Dict[str, Set[int]] = {
+            kind: set() for kind in ("parameters", "buffers", "gradients", "optimizer")
+        }
+        self.persistent: Set[int] = set()
+
+    def add(self, kind: str, tensor: torch.Tensor) -> int:
+        """This tensor's storage is of that kind."""
+        try:
+            number = self.ledger.number_of(tensor.untyped_storage())
+        except NotImplementedError:
+            return HOST
+        if number != HOST:
+            self.numbers[kind].add(number)
+        return number
+
+    def see_gradients(self) -> None:
+        """Note the gradients that there are now."""
+        with torch._C.DisableTorchFunction():
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    self.add("gradients", parameter.grad)
+
+    def see_states(self, optimizer: Any) -> None:
+        """Note the states of an optimizer and the gradients it is about to use."""
+        self.see_gradients()
+        with torch._C.DisableTorchFunction():
+            for tensor in _tensors_below(getattr(optimizer, "state", None) or {}):
+                self.add("optimizer", tensor)
+
+    def kind_of(self, number: int) -> str | None:
+        """Parameters come first: a tied head is one, whoever else holds it."""
+        for kind, numbers in self.numbers.items():
+            if number in numbers:
+                return kind
+        return None
+
+
+def find_owners(ledger: Ledger) -> Owners:
+    """Look through everything that is alive."""
+    owners = Owners(ledger)
+    modules = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.nn.Module)]
+    optimizers = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.optim.Optimizer)]
+    with torch._C.DisableTorchFunction():
+        for module in modules:
+            _add_module(owners, module)
+        for optimizer in optimizers:
+            _add_optimizer(owners, optimizer)
+    for optimizer in optimizers:
+        owners.see_states(optimizer)
+    return owners
+
+
+def _add_module(owners: Owners, module: Any) -> None:
+    for parameter in module.__dict__.get("_parameters", {}).values():
+        if parameter is not None:
+            owners.parameters.append(parameter)
+            owners.add("parameters", parameter)
+    passing = module.__dict__.get("_non_persistent_buffers_set", set())
+    for name, buffer in module.__dict__.get("_buffers", {}).items():
+        if isinstance(buffer, torch.Tensor):
+            number = owners.add("buffers", buffer)
+            if number != HOST and name not in passing:
+                owners.persistent.add(number)
+
+
+def _add_optimizer(owners: Owners, optimizer: Any) -> None:
+    """Its parameters are the model's, or copies in another precision; without a model they are the parameters."""
+    kind = "optimizer" if owners.numbers["parameters"] else "parameters"
+    known = {id(parameter) for parameter in owners.parameters}
+    for group in getattr(optimizer, "param_groups", ()):
+        for parameter in group.get("params", ()):
+            if id(parameter) not in known:
+                owners.parameters.append(parameter)
+                owners.add(kind, parameter)
+
+
+def _tensors_below(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors_below(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors_below(item)

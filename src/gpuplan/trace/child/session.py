@@ -1,0 +1,64 @@
+"""Wires the modes and patches of one process. After this, PyTorch in it only pretends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List
+
+import torch
+import torch._dynamo  # every optimizer imports it: better once, and before anything is replaced
+from torch import nn
+
+from .cuda_api import pretend_gpu, without_compiler, without_overrides
+from .devices import is_meta, pretend
+from .dispatch import Dispatch
+from .functions import Functions
+from .ledger import Ledger
+from .phases import Clock
+from .sites import Sites
+from .state import STATE
+
+if TYPE_CHECKING:
+    from .owners import Owners
+    from .request import Request
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Everything that listens. `stage` says what the user's program is doing: import, make or step."""
+
+    def __init__(self, request: Request) -> None:
+        STATE.gpu = request.gpu
+        STATE.capability = request.capability
+        self.stage = "import"
+        self.ledger = STATE.ledger = Ledger()
+        self.sites = Sites(request.workdir)
+        self.clock = Clock(self.ledger)
+        self.dispatch = Dispatch(self.ledger, self.sites)
+        pretend()
+        if request.gpu:
+            pretend_gpu()
+        without_compiler()
+        without_overrides()
+        self.functions = Functions()
+        nn.modules.module.register_module_parameter_registration_hook(without_values)
+
+    def start(self) -> None:
+        """From now on nothing is computed."""
+        torch.set_num_threads(1)
+        self.clock.hook(self.functions)
+        self.dispatch.__enter__()
+        self.functions.__enter__()
+
+    def watch(self, owners: Owners) -> None:
+        """Note whose each new gradient and state is."""
+        self.clock.at_backward_end[:] = [owners.see_gradients]
+        self.clock.at_optimizer[:] = [owners.see_states]
+
+
+def without_values(_module: nn.Module, _name: str, parameter: Any) -> Any:
+    """A parameter made of a small constant, which is real: its gradient will have no memory, so neither may it."""
+    with torch._C.DisableTorchFunction():
+        if parameter is None or is_meta(parameter):
+            return None
+        return nn.Parameter(parameter.detach().to(device="meta"), requires_grad=parameter.requires_grad)
