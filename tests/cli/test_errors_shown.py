@@ -28,7 +28,7 @@ def test_spec_errors_are_json_too(sweep: Sweep) -> None:
     sweep.write("name: x\ncomand: y\n")
     answer = sweep.json("plan", code=2)
     assert answer["schema"] == "gpuplan.error/1"
-    assert {problem["line"] for problem in answer["error"]["problems"]} == {2}
+    assert [problem["line"] for problem in answer["error"]["problems"]] == [2]
 
 
 def test_json_is_one_document_and_errors_go_to_stderr_too(sweep: Sweep) -> None:

@@ -38,8 +38,9 @@ class Document(NamedTuple):
         return Place(1, 1)
 
     def problem(self, message: str, at: Path, hint: str | None = None) -> Problem:
-        """A Problem at the place of `at`, with its line."""
-        return problem_at(message, self.path, self.place(at), self.lines, hint)
+        """A Problem at the place of `at`, with its line if it is not the document as a whole."""
+        lines = self.lines if at[:1] in self.places and at else []
+        return problem_at(message, self.path, self.place(at), lines, hint)
 
     def located(self, at: Path) -> str:
         """`file:line:column` of `at`."""

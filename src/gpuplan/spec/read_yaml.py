@@ -22,6 +22,13 @@ MAX_NODES = 20_000
 
 YAML_TAG = "tag:yaml.org,2002:"
 IMPOSSIBLE = re.compile(r"\\U(?!000|0010)|^%YAML", re.MULTILINE)
+HINTS = {
+    "'\\t'": "indent with spaces, not with tabs",
+    "mapping values are not allowed": "quote a value that holds a colon and a space",
+    "expected <block end>": "quote a value that begins with { or [; indent the keys of one level alike",
+    "undefined alias": "quote a value that begins with *",
+    "found undefined tag": "quote a value that begins with !",
+}
 TEXT_KINDS = frozenset({"str", "timestamp", "value", "merge"})
 PLAIN_KINDS = frozenset({"null", "bool", "int", "float"})
 YAML_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
@@ -36,7 +43,8 @@ def read_yaml(text: str, path: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         message = " ".join(part for part in (error.context, error.problem) if part)
-        raise SpecError([problem_at(f"not YAML: {message}", path, place, lines)]) from None
+        hint = next((hint for part, hint in HINTS.items() if part in message), None)
+        raise SpecError([problem_at(f"not YAML: {message}", path, place, lines, hint)]) from None
     except ReaderError as error:
         message = f"not YAML: the character #x{error.character:04x} is not allowed"
         raise SpecError([problem_at(message, path, place_at(error.position, text, YAML_BREAK), lines)]) from None

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .devices import is_meta, on_device
 from .ledger import Allocation, Ledger
+from .shapes import Shapes, compute, tensors_in
 from .state import STATE
 from .unknowable import ALL_TRUE, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
@@ -35,6 +36,7 @@ class Dispatch(TorchDispatchMode):
         self.sites = sites
         self.guesses: Counter[int] = Counter()
         self.work = Work()
+        self.shapes = Shapes()
         self._facts: Dict[Any, Facts] = {}
 
     @classmethod
@@ -64,7 +66,7 @@ class Dispatch(TorchDispatchMode):
             if not is_meta(inputs[0]) and facts.name.endswith("_") and inputs[0].dim():
                 return args[0]  # values that nobody has go into a real tensor
             args, kwargs = _as_meta(args), {name: _as_meta((value,))[0] for name, value in kwargs.items()}
-        result = _shape_of(stand_in_for(func) or func, args, kwargs)
+        result = self.shapes.result_of(stand_in_for(func) or func, args, kwargs, is_view=facts.is_view)
         if not facts.is_view:
             self._note(facts, args, kwargs, result=result, inputs=inputs)
         if func in TRUTHS:
@@ -75,7 +77,7 @@ class Dispatch(TorchDispatchMode):
         self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any], *, facts: Facts, inputs: List[torch.Tensor]
     ) -> Any:
         """Small constants are real, so that loops and schedules over them take their true course."""
-        result = _shape_of(func, args, kwargs)
+        result = compute(func, args, kwargs)
         if not facts.is_view and (not STATE.gpu or (isinstance(result, torch.Tensor) and is_meta(result))):
             self._note(facts, args, kwargs, result=result, inputs=inputs)
         return result
@@ -121,26 +123,6 @@ class Dispatch(TorchDispatchMode):
                 placed=STATE.place is True,
             )
             self.ledger.add(storage, allocation)
-
-
-def _shape_of(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
-    """What the operator makes; tensors are honest about their device while PyTorch computes it."""
-    STATE.inside += 1
-    try:
-        return func(*args, **kwargs)
-    finally:
-        STATE.inside -= 1
-
-
-def tensors_in(values: Sequence[Any]) -> List[torch.Tensor]:
-    """The tensors among arguments, those in lists too."""
-    found: List[torch.Tensor] = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found += [item for item in value if isinstance(item, torch.Tensor)]
-    return found
 
 
 def _as_meta(values: Sequence[Any]) -> List[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple
 
 from .categories import Spans, Step, categorize
 from .failures import RefusedError
-from .owners import Owners, find_owners
+from .owners import Owners
 from .phases import FORWARD
 from .state import STATE
 from .target import make_step
@@ -84,7 +84,7 @@ class _Runner:
     def run(self, step: Callable[[], Any]) -> None:
         """One step."""
         session = self.session
-        self.owners = find_owners(self.ledger)
+        self.owners = session.census.owners(self.ledger)
         session.watch(self.owners)
         session.dispatch.work = Work()
         session.dispatch.guesses.clear()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set
+from weakref import WeakSet
 
 import torch
 
@@ -15,7 +16,7 @@ from .ledger import HOST
 if TYPE_CHECKING:
     from .ledger import Ledger
 
-__all__ = ["Owners", "find_owners"]
+__all__ = ["Census", "Owners"]
 
 
 class Owners:
@@ -61,19 +62,35 @@ class Owners:
         return None
 
 
-def find_owners(ledger: Ledger) -> Owners:
-    """Look through everything that is alive."""
-    owners = Owners(ledger)
-    modules = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.nn.Module)]
-    optimizers = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.optim.Optimizer)]
-    with torch._C.DisableTorchFunction():
-        for module in modules:
-            _add_module(owners, module)
-        for optimizer in optimizers:
-            _add_optimizer(owners, optimizer)
-    for optimizer in optimizers:
-        owners.see_states(optimizer)
-    return owners
+class Census:
+    """Every module and optimizer there is. What was looked through once is not looked through again."""
+
+    def __init__(self) -> None:
+        self._modules: "WeakSet[Any]" = WeakSet()
+        self._optimizers: "WeakSet[Any]" = WeakSet()
+
+    def look(self) -> None:
+        """Find those that are new."""
+        for thing in gc.get_objects():
+            # Not isinstance: some objects act on being asked for their class.
+            if issubclass(type(thing), torch.nn.Module):
+                self._modules.add(thing)
+            elif issubclass(type(thing), torch.optim.Optimizer):
+                self._optimizers.add(thing)
+        gc.freeze()
+
+    def owners(self, ledger: Ledger) -> Owners:
+        """What they hold now."""
+        self.look()
+        owners = Owners(ledger)
+        with torch._C.DisableTorchFunction():
+            for module in self._modules:
+                _add_module(owners, module)
+            for optimizer in self._optimizers:
+                _add_optimizer(owners, optimizer)
+        for optimizer in self._optimizers:
+            owners.see_states(optimizer)
+        return owners
 
 
 def _add_module(owners: Owners, module: Any) -> None:

@@ -47,6 +47,7 @@ def _document(request: Request) -> Dict[str, Any]:
         session.start()
         function = find_function(request)
         entry = line_of(function)
+        session.census.look()
         imported = time.monotonic()
         found = _observe_all(session, function, request)
     except BaseException as error:  # noqa: BLE001  whatever the user's program throws is its answer

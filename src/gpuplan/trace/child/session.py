@@ -13,6 +13,7 @@ from .devices import is_meta, pretend
 from .dispatch import Dispatch
 from .functions import Functions
 from .ledger import Ledger
+from .owners import Census
 from .phases import Clock
 from .sites import Sites
 from .state import STATE
@@ -33,6 +34,7 @@ class Session:
         self.stage = "import"
         self.ledger = STATE.ledger = Ledger()
         self.sites = Sites(request.workdir)
+        self.census = Census()
         self.clock = Clock(self.ledger)
         self.dispatch = Dispatch(self.ledger, self.sites)
         pretend()
