@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := torch==2.13.0
-AGNEWS := ../shared/data/agnews/test.csv
+
 
 .PHONY: demo test check format docs bench clean
 
 demo: $(READY)
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py $(DATA)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -1,7 +1,7 @@
 """Writes docs/reference/ from the code: the command line, the spec, the checks, the schemas.
 
-    python docs/generate.py            writes the pages
-    python docs/generate.py --check    says which are stale, and ends with 1 if any is
+python docs/generate.py            writes the pages
+python docs/generate.py --check    says which are stale, and ends with 1 if any is
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _section(path: str, model: type[BaseModel], *, seen: set[str]) -> Iterator[s
     yield "| key | takes | default | meaning |\n|---|---|---|---|"
     for name, field in model.model_fields.items():
         schema = properties[field.alias or name]
-        default = "required" if field.is_required() else f"`{json.dumps(schema.get('default'))}`"
+        default = "required" if field.is_required() else _default(schema.get("default"))
         yield f"| `{name}` | {_takes(schema)} | {default} | {field.description or ''} |"
     yield ""
     for name, field in model.model_fields.items():
@@ -76,6 +76,10 @@ def _section(path: str, model: type[BaseModel], *, seen: set[str]) -> Iterator[s
             if nested.__name__ not in seen:
                 seen.add(nested.__name__)
                 yield from _section(f"{path}.{name}".lstrip("."), nested, seen=seen)
+
+
+def _default(value: Any) -> str:
+    return "" if value is None or isinstance(value, dict) else f"`{json.dumps(value)}`"
 
 
 def _takes(schema: dict[str, Any]) -> str:
@@ -120,8 +124,8 @@ def expectations_page() -> Iterator[str]:
     """Each function of `expect:` lines."""
     yield "# `expect:` lines\n"
     yield "A comparison of figures, as in `speedup(ranks=2) >= 1.5` or `0.2 <= final(accuracy, control=chance) <= 0.3`."
-    yield "Arguments pick runs by their settings, `ranks`, `copies` or `control`; seeds are averaged; the comparison has to"
-    yield "hold for every configuration that is left, and the worst one is shown.\n"
+    yield "Arguments pick runs by their settings, `ranks`, `copies` or `control`; seeds are averaged; the comparison"
+    yield "has to hold for every configuration that is left, and the worst one is shown.\n"
     yield "| function | meaning |\n|---|---|"
     for name, function in FUNCTIONS.items():
         yield f"| `{name}` | {function.meaning} |"
@@ -133,7 +137,7 @@ def main(arguments: list[str]) -> int:
     stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in arguments:
         for path in stale:
-            print(f"stale: {path}")  # noqa: T201
+            print(f"stale: {path}")
         return int(bool(stale))
     for path, text in pages().items():
         path.parent.mkdir(parents=True, exist_ok=True)

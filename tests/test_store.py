@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sqlite3
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -330,84 +328,3 @@ def test_no_store_is_no_traceback(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no store"):
         Store.to_read(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
-
-
-# ---------------------------------------------------------------- read-only and full
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte of our own."""
-    if os.geteuid() != 0 or sys.platform != "linux":
-        pytest.skip("mounting a small file system needs root on Linux")
-    folder = tmp_path / "volume"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
-        pytest.skip("this container may not mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def make_read_only(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-
-
-@pytest.mark.parametrize("left", ["log and index", "log", "neither"])
-def test_a_read_only_folder_can_be_read(volume: Path, left: str) -> None:
-    """As gpuplan left it when it was killed; after a backup, which has no index; and after an end in good order."""
-    path = die_writing(volume)
-    if left == "log":
-        Path(f"{path}-shm").unlink()
-    if left == "neither":
-        Store(path).close()
-    names = {entry.name for entry in volume.iterdir()}
-    make_read_only(volume)
-    with Store.to_read(path) as store:
-        assert len(store.records("e")) == 5
-    assert {entry.name for entry in volume.iterdir()} == names
-
-
-def test_a_read_only_folder_cannot_be_written(volume: Path) -> None:
-    path = die_writing(volume)
-    make_read_only(volume)
-    with pytest.raises(UserError, match=r"cannot use .*store\.db") as raised:
-        Store(path)
-    assert "make it writable" in (raised.value.hint or "")
-    assert raised.value.exit_code == 1
-
-
-def test_permissions_can_be_read_and_not_written(tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("permissions do not bind root; the read-only file system is tested instead")
-    path = die_writing(tmp_path)
-    path.chmod(stat.S_IRUSR)
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        with pytest.raises(UserError, match="cannot use"):
-            Store(path)
-        with Store.to_read(path) as store:
-            assert len(store.records("e")) == 5
-    finally:
-        tmp_path.chmod(stat.S_IRWXU)
-
-
-def test_a_full_disk_loses_nothing_that_was_committed(volume: Path) -> None:
-    kept: list[str] = []
-    with Store(volume / "store.db") as store:
-
-        def fill() -> None:
-            for number in range(100_000):
-                store.save(full().model_copy(update={"run": record(f"r{number}").run}))
-                kept.append(f"r{number}")
-
-        with pytest.raises(UserError, match="cannot use") as raised:
-            fill()
-        assert "free space" in (raised.value.hint or "")
-        assert [one.run.name for one in store.records()] == kept
-        subprocess.run(["mount", "-o", "remount,size=4m", volume], check=True)
-        store.save(record("after"))
-    with Store(volume / "store.db") as store:
-        assert [one.run.name for one in store.records()] == [*kept, "after"]
-        assert store.database.rows("PRAGMA integrity_check")[0][0] == "ok"

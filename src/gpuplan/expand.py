@@ -24,6 +24,8 @@ GANG_AXES = ("ranks", "copies")
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 MAX_NAME = 100
+LARGEST_COUNT = 10**15
+"""Rows or steps; more than any program ever counted."""
 
 
 class Count(NamedTuple):
@@ -124,7 +126,9 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
 
 
 def _number(value: Scalar | None) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    """A count that a role can mean; text, negative and absurd values mean nothing."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= LARGEST_COUNT else None
 
 
 def _whole(value: Scalar | None) -> int | None:

@@ -102,6 +102,7 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", 
 Key: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_clean)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
+GangSize: TypeAlias = Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)]
 Settings: TypeAlias = dict[Key, Scalar]
 Axis: TypeAlias = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_RUNS)]
 
@@ -181,16 +182,16 @@ class Environment(Noun):
     """Where and with what the commands run."""
 
     python: Text | None = Field(default=None, description="interpreter that stands for `python` in commands")
-    workdir: Text = "."
-    variables: dict[Key, str] = Field(default_factory=dict)
+    workdir: Text = Field(default=".", description="folder they start in, from the spec's own")
+    variables: dict[Key, str] = Field(default_factory=dict, description="environment variables of every run")
 
 
 class Input(Noun):
     """A file or folder that the commands read; braces may name settings."""
 
-    path: Text
+    path: Text = Field(description="from `environment.workdir`")
     create: Text | None = Field(default=None, description="the command that makes it")
-    splits: list[Name] = Field(default_factory=list)
+    splits: list[Name] = Field(default_factory=list, description="parts that have to be in it, by name")
 
 
 class Checkpoint(Noun):
@@ -198,27 +199,29 @@ class Checkpoint(Noun):
 
     every: Text | None = Field(default=None, description="as in: 1000 steps, 10 min, 1 epoch")
     keep: Positive | None = Field(default=None, description="how many stay on disk; default: all")
-    files: Text = "checkpoint-*"
+    files: Text = Field(default="checkpoint-*", description="pattern in the run's folder")
     resume: Text | None = Field(default=None, description="appended to the command of a resumed run")
-    signal: Literal["none", "SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"] = "none"
+    signal: Literal["none", "SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"] = Field(
+        default="none", description="what asks the program to save and leave with exit code 75"
+    )
 
 
 class Compute(Noun):
     """What the user would run on."""
 
-    on: list[Name] = Field(default_factory=lambda: ["local"])
-    gpus: list[str] = Field(default_factory=list)
-    reliability: Annotated[float, Field(ge=0, le=1)] | None = None
-    disk: Bytes | None = None
-    download: BytesPerSecond | None = None
+    on: list[Name] = Field(default_factory=lambda: ["local"], description="places; this version runs on `local`")
+    gpus: list[str] = Field(default_factory=list, description="accelerators, by any of their names")
+    reliability: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None, description="of a rented machine")
+    disk: Bytes | None = Field(default=None, description="disk of a machine")
+    download: BytesPerSecond | None = Field(default=None, description="least bandwidth of a rented machine")
     threads: Positive | None = Field(default=None, description="CPU threads of one rank; default: an equal share")
 
 
 class Limits(Noun):
     """Where the plan and the runs have to stop."""
 
-    budget: Dollars | None = None
-    deadline: Seconds | None = None
+    budget: Dollars | None = Field(default=None, description="the most that may be spent")
+    deadline: Seconds | None = Field(default=None, description="from the start of apply; then no run is started")
     run: Seconds | None = Field(default=None, description="the longest one run may take; then it is timed out")
     grace: Seconds = Field(default=30.0, description="from asking a run to end until it is killed")
 
@@ -226,27 +229,27 @@ class Limits(Noun):
 class Experiment(Noun):
     """The parsed spec: what varies, what it runs, where, and what it should show."""
 
-    name: Name
-    command: Text | None = None
-    workload: Name | None = None
-    settings: Settings = Field(default_factory=dict)
+    name: Name = Field(description="the experiment; letters, digits, dots, dashes and underscores")
+    command: Text | None = Field(default=None, description="one run's command line, with {settings} in braces")
+    workload: Name | None = Field(default=None, description="a built-in trainer, in place of `command`")
+    settings: Settings = Field(default_factory=dict, description="what all runs share")
     vary: dict[Key, Axis] = Field(default_factory=dict, description="the product of these")
     zip: dict[Key, Axis] = Field(default_factory=dict, description="lists of one length, taken together")
     points: list[Settings] = Field(default_factory=list, description="points listed one by one")
-    seeds: list[int] = Field(default_factory=list)
-    controls: list[Control] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list, description="each point once a seed")
+    controls: list[Control] = Field(default_factory=list, description="named points of their own, run once")
     names: Text | None = Field(default=None, description="how runs are named, as in {size}-s{seed}")
-    roles: Roles = Roles()
-    footprint: FootprintSource | None = None
-    ranks: Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)] = 1
-    copies: Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)] = 1
-    stages: list[Stage] = Field(default_factory=list)
-    environment: Environment = Environment()
-    inputs: list[Input] = Field(default_factory=list)
-    checkpoint: Checkpoint = Checkpoint()
-    compute: Compute = Compute()
-    limits: Limits = Limits()
-    expect: list[Text] = Field(default_factory=list)
+    roles: Roles = Field(default=Roles(), description="which settings mean what")
+    footprint: FootprintSource | None = Field(default=None, description="what one training step needs")
+    ranks: GangSize = Field(default=1, description="processes of one run under torchrun; may stand in `vary` too")
+    copies: GangSize = Field(default=1, description="commands that start together and share a slot")
+    stages: list[Stage] = Field(default_factory=list, description="ordered waves (planned, not yet run)")
+    environment: Environment = Field(default=Environment(), description="where and with what commands run")
+    inputs: list[Input] = Field(default_factory=list, description="files that have to be there")
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="how the program saves and resumes")
+    compute: Compute = Field(default=Compute(), description="what to run on")
+    limits: Limits = Field(default=Limits(), description="money and time that are not exceeded")
+    expect: list[Text] = Field(default_factory=list, description="what `gpuplan report --check` judges")
 
 
 class Run(Noun):
@@ -613,6 +616,7 @@ class Measurement(Noun):
     disk_bytes: int | None = None
     final: dict[str, float] = Field(default_factory=dict)
     best: dict[str, float] = Field(default_factory=dict)
+    left: bool = Field(default=False, description="its records end with leaving in good order, to be resumed")
     flags: tuple[str, ...] = Field(default=(), description="what makes these numbers doubtful")
 
 

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-TRAINER = '''
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRAINER = """
 import argparse, os, sys, time
 from gpuplan import track
 parser = argparse.ArgumentParser()
@@ -29,7 +31,7 @@ if options.crash:
     raise ValueError("the data is not what it was")
 run.epoch(1, samples=options.rows, seconds=time.monotonic() - started, val_accuracy=0.5 + options.lr + seed / 100)
 run.final(accuracy=0.5 + options.lr + seed / 100)
-'''
+"""
 SPEC = """
 name: tiny
 command: python train.py --lr {lr}

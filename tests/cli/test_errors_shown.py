@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sweep import Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_spec_errors_are_json_too(sweep: Sweep) -> None:
     sweep.write("name: x\ncomand: y\n")
     answer = sweep.json("plan", code=2)
     assert answer["schema"] == "gpuplan.error/1"
-    assert [problem["line"] for problem in answer["error"]["problems"]] == [2]
+    assert [problem["line"] for problem in answer["error"]["problems"]] == [1, 2]
 
 
 def test_json_is_one_document_and_errors_go_to_stderr_too(sweep: Sweep) -> None:
@@ -53,7 +56,9 @@ def test_ps_before_apply_is_empty(sweep: Sweep) -> None:
     assert sweep.json("ps")["runs"] == []
 
 
-@pytest.mark.parametrize("words", [("plan", "--set", "x"), ("plan", "--set", "limits.run=5"), ("plan", "--vary", "a=1")])
+@pytest.mark.parametrize(
+    "words", [("plan", "--set", "x"), ("plan", "--set", "limits.run=5"), ("plan", "--vary", "a=1")]
+)
 def test_bad_options(sweep: Sweep, words: tuple[str, ...]) -> None:
     assert sweep.run(*words, code=2).stderr
 

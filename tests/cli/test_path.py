@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
 from sweep import SPEC, Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_runs_teach_the_next_plan(sweep: Sweep) -> None:
 def test_a_sweep_with_no_file(sweep: Sweep) -> None:
     words = ("--vary", "lr=0.1,0.2", "--seeds", "1,2", "--", "python", "train.py", "--lr", "{lr}")
     plan = sweep.run("plan", "--json", *words)
-    assert [run["name"] for run in json.loads(plan.stdout)["runs"]][0] == "lr0.1-s1"
+    assert next(run["name"] for run in json.loads(plan.stdout)["runs"]) == "lr0.1-s1"
 
 
 def test_without_a_terminal_and_without_yes_nothing_runs(sweep: Sweep) -> None:

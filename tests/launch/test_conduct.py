@@ -1,83 +1,23 @@
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import workbench
-from workbench import ByExitCode, plan, run, site, wait_until
+from workbench import Bench, plan, run
 
-from gpuplan.errors import UserError
-from gpuplan.launch import Conducted, Event, Interrupts, LocalLauncher, conduct, conductor_pid
+from gpuplan.launch import Conducted, Interrupts, LocalLauncher
 from gpuplan.launch import folder as record_of
-from gpuplan.launch.claim import sole_conductor
-from gpuplan.launch.prepare import make_state
-from gpuplan.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gpuplan.model import Plan, RunRecord
+    from gpuplan.model import Plan
 
 FOREVER = "while :; do sleep 0.05; done"
-LEAVES_ONCE = "if [ -e left ]; then echo done; else touch left; exit 75; fi"
-
-
-class Bench:
-    """A state folder with its store, and what was said."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.state = base / ".gpuplan"
-        self.store = Store(self.state / "store.db")
-        self.launcher = LocalLauncher()
-        self.events: list[Event] = []
-
-    def conduct(self, chosen: Plan, **changes: Any) -> Conducted:
-        values: dict[str, Any] = {
-            "launcher": self.launcher,
-            "store": self.store,
-            "observer": ByExitCode(),
-            "on_event": self.events.append,
-            "poll_s": 0.05,
-            "sample_s": 0.1,
-        }
-        return conduct(site(self.base, chosen), **(values | changes))
-
-    def record(self, name: str) -> RunRecord:
-        found = self.store.record("sweep", name)
-        assert found is not None
-        return found
-
-    def folder(self, name: str) -> Path:
-        return self.state / "runs" / name
-
-    def said(self, what: str) -> list[str | None]:
-        return [event.run for event in self.events if event.what == what]
-
-    def later(self, condition: Callable[[], object], then: Callable[[], object]) -> threading.Thread:
-        """Do something as soon as a condition holds, while `conduct` has the main thread."""
-
-        def act() -> None:
-            wait_until(condition, what="the moment to act")
-            then()
-
-        thread = threading.Thread(target=act)
-        thread.start()
-        return thread
-
-    def clear(self) -> None:
-        self.store.close()
-        for process in self.launcher.shims.values():
-            process.kill()
-            process.wait()
-        workbench.end_all((self.state / "runs").iterdir() if (self.state / "runs").exists() else [])
 
 
 @pytest.fixture
@@ -291,213 +231,6 @@ def test_a_stop_from_outside_is_not_undone(bench: Bench) -> None:
     thread.join()
     assert done.states == {"a": "preempted", "b": "finished"}
     assert bench.record("a").attempt == 1
-
-
-# ---------------------------------------------------------------- earlier gpuplans
-
-
-def start_driver(bench: Bench, made: Plan) -> subprocess.Popen[bytes]:
-    file = bench.base / "plan.json"
-    file.write_text(made.model_dump_json(by_alias=True))
-    command = [sys.executable, str(Path(__file__).with_name("driver.py")), str(file), str(bench.state)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-
-
-def test_a_run_of_a_killed_gpuplan_is_taken_up(bench: Bench) -> None:
-    waits = "echo x >> ran; until [ -e go ]; do sleep 0.05; done"
-    made = plan(bench.base, [run("a", f"sh -c '{waits}'")])
-    driver = start_driver(bench, made)
-    wait_until((bench.base / "ran").exists, what="the run")
-    kill(driver)
-    assert bench.record("a").outcome is None
-    thread = bench.later(lambda: bench.said("adopted"), (bench.base / "go").touch)
-    done = bench.conduct(made)
-    thread.join()
-    assert done.states == {"a": "finished"}
-    assert (bench.base / "ran").read_text() == "x\n"
-    assert bench.record("a").attempt == 1
-
-
-def test_an_end_that_nobody_saw_is_recorded_even_if_the_plan_moved_on(bench: Bench) -> None:
-    driver = start_driver(
-        bench, plan(bench.base, [run("a", "sh -c 'touch ran; until [ -e go ]; do sleep 0.05; done'")])
-    )
-    wait_until((bench.base / "ran").exists, what="the run")
-    kill(driver)
-    other = plan(bench.base, [run("b", "true")])
-    with pytest.raises(UserError, match=r"not in this plan are still running here: a") as raised:
-        bench.conduct(other)
-    assert raised.value.exit_code == 3
-    (bench.base / "go").touch()
-    wait_until(lambda: not record_of.is_locked(bench.folder("a")), what="the end of a")
-    assert bench.conduct(other).states == {"b": "finished"}
-    assert bench.record("a").state == "finished"
-
-
-def test_a_second_conductor_is_refused(bench: Bench) -> None:
-    made = plan(bench.base, [run("a", "sh -c 'touch ran; until [ -e go ]; do sleep 0.05; done'")])
-    driver = start_driver(bench, made)
-    wait_until((bench.base / "ran").exists, what="the run")
-    assert conductor_pid(bench.state) == driver.pid
-    with pytest.raises(UserError, match=f"gpuplan process {driver.pid} is carrying out runs") as raised:
-        bench.conduct(made)
-    assert f"kill -INT {driver.pid}" in (raised.value.hint or "")
-    (bench.base / "go").touch()
-    assert driver.wait(timeout=workbench.LONG_S) == 0
-    assert conductor_pid(bench.state) is None
-
-
-def test_the_state_folder_is_free_again_afterwards(bench: Bench) -> None:
-    make_state(bench.state)
-    for _ in range(2):
-        with sole_conductor(bench.state):
-            assert conductor_pid(bench.state) == os.getpid()
-
-
-def test_ctrl_c_reaches_a_whole_gpuplan(bench: Bench) -> None:
-    saves = f'trap "touch saved; exit 75" TERM; touch ready; {FOREVER}'
-    driver = start_driver(bench, plan(bench.base, [run("a", f"sh -c '{saves}'")]))
-    wait_until((bench.base / "ready").exists, what="the run")
-    driver.send_signal(2)
-    assert driver.wait(timeout=workbench.LONG_S) == 130
-    assert (bench.base / "saved").exists()
-    assert bench.record("a").state == "preempted"
-
-
-def test_what_a_gpuplan_was_stopping_when_it_was_killed_is_started_again(bench: Bench) -> None:
-    saves = f'if [ -e saved ]; then exit 0; fi; trap "sleep 0.5; touch saved; exit 75" TERM; touch ready; {FOREVER}'
-    made = plan(bench.base, [run("a", f"sh -c '{saves}'")])
-    driver = start_driver(bench, made)
-    wait_until((bench.base / "ready").exists, what="the run")
-    driver.send_signal(2)
-    wait_until(lambda: bench.record("a").state == "stopping", what="the request")
-    kill(driver)
-    assert bench.conduct(made).states == {"a": "finished"}
-    assert [one.state for one in bench.store.attempts("sweep", "a")] == ["preempted", "finished"]
-
-
-def test_the_folders_are_believed_where_the_store_is_gone(bench: Bench) -> None:
-    made = plan(bench.base, [run("a", "sh -c 'echo x >> ran'")])
-    bench.conduct(made)
-    bench.store.close()
-    for path in bench.state.glob("store.db*"):
-        path.unlink()
-    bench.store = Store(bench.state / "store.db")
-    assert bench.conduct(made).states == {"a": "finished"}
-    assert (bench.base / "ran").read_text() == "x\n"
-    assert bench.record("a").attempt == 1
-
-
-# ---------------------------------------------------------------- another run of the same name
-
-
-def test_a_changed_run_does_not_overwrite_the_old_one(bench: Bench) -> None:
-    for number in (1, 2, 3):
-        changed = run("lr=0.1", f"sh -c 'echo {number} > $GPUPLAN_RUN_DIR/out'", key=f"k{number}")
-        assert bench.conduct(plan(bench.base, [changed])).states == {"lr=0.1": "finished"}
-    assert (bench.folder("lr=0.1") / "out").read_text() == "3\n"
-    archived = bench.store.records("sweep", archived=True)
-    assert [Path(one.folder).name for one in archived] == ["lr=0.1.1", "lr=0.1.2"]
-    assert [(Path(one.folder) / "out").read_text() for one in archived] == ["1\n", "2\n"]
-    assert [one.run.key for one in archived] == ["k1", "k2"]
-    assert bench.record("lr=0.1").attempt == 1
-
-
-def test_an_archiving_that_was_cut_short_is_completed(bench: Bench) -> None:
-    """Killed after the store knew, and before the folder was moved."""
-    bench.conduct(plan(bench.base, [run("a", "sh -c 'echo 1 > $GPUPLAN_RUN_DIR/out'", key="k1")]))
-    place = record_of.archive_place(bench.state, "a")
-    bench.store.archive(str(bench.folder("a")), to=str(place))
-    bench.conduct(plan(bench.base, [run("a", "sh -c 'echo 2 > $GPUPLAN_RUN_DIR/out'", key="k2")]))
-    assert (place / "out").read_text() == "1\n"
-    assert (bench.folder("a") / "out").read_text() == "2\n"
-    assert [one.folder for one in bench.store.records("sweep", archived=True)] == [str(place)]
-
-
-def test_two_experiments_may_have_runs_of_one_name(bench: Bench) -> None:
-    first = plan(bench.base, [run("a", "true", key="k1")])
-    bench.conduct(first)
-    other = first.experiment.model_copy(update={"name": "other"})
-    second = plan(bench.base, [run("a", "true", key="k2")]).model_copy(update={"experiment": other})
-    assert bench.conduct(second).states == {"a": "finished"}
-    assert [one.experiment for one in bench.store.records(archived=True)] == ["sweep"]
-
-
-# ---------------------------------------------------------------- disks
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Bench]:
-    """A bench on a file system of one megabyte."""
-    if os.geteuid() != 0 or sys.platform != "linux":
-        pytest.skip("mounting a small file system needs root on Linux")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
-        pytest.skip("this container may not mount")
-    made = Bench(folder)
-    yield made
-    made.clear()
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path) -> None:
-    """Leave not a byte free."""
-    with (folder / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"x" * 4096):
-            pass
-
-
-def test_a_full_disk_is_an_error_and_the_run_is_taken_up_later(small: Bench, tmp_path: Path) -> None:
-    """It is full at the end of the run: the shim still writes it down, the store cannot, and nothing is lost."""
-    waits = f"echo x >> ran; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
-    made = plan(small.base, [run("a", f"sh -c '{waits}'"), run("b", "touch b")])
-
-    def fill_and_go() -> None:
-        fill(small.base)
-        (tmp_path / "go").touch()
-
-    thread = small.later((small.base / "ran").exists, fill_and_go)
-    with pytest.raises(UserError, match=r"cannot (use|write)") as raised:
-        small.conduct(made)
-    thread.join()
-    assert "free space" in (raised.value.hint or "")
-    assert raised.value.exit_code == 1
-    wait_until(lambda: not record_of.is_locked(small.folder("a")), what="the end of a")
-    status = record_of.read_status(small.folder("a"))
-    assert status is not None
-    assert status.ending is not None
-    assert status.ending.exit_code == 0
-    (small.base / "ballast").unlink()
-    small.store.close()
-    small.store = Store(small.state / "store.db")
-    assert small.conduct(made).states == {"a": "finished", "b": "finished"}
-    assert (small.base / "ran").read_text() == "x\n"
-    assert small.record("a").attempt == 1
-
-
-def test_on_a_full_disk_nothing_is_started(small: Bench, tmp_path: Path) -> None:
-    make_state(small.state)
-    fill(small.base)
-    with pytest.raises(UserError, match=r"cannot (use|write)"):
-        small.conduct(plan(small.base, [run("a", f"touch {tmp_path}/never")]))
-    assert not (tmp_path / "never").exists()
-    (small.base / "ballast").unlink()
-    assert small.conduct(plan(small.base, [run("a", "true")])).states == {"a": "finished"}
-
-
-def test_a_read_only_folder_is_an_error_at_once(small: Bench) -> None:
-    small.store.close()
-    subprocess.run(["mount", "-o", "remount,ro", small.base], check=True)
-    with pytest.raises(UserError, match="cannot write to"):
-        make_state(small.state)
-    with pytest.raises(UserError, match="cannot use"):
-        Store(small.state / "store.db")
 
 
 def test_the_end_of_a_run_wakes_the_conductor(bench: Bench) -> None:

@@ -6,12 +6,13 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuplan.launch import Judgement, Site
+from gpuplan.launch import Conducted, Event, Judgement, LocalLauncher, Site, conduct
 from gpuplan.launch.base import Job
 from gpuplan.launch.folder import processes_of
 from gpuplan.model import (
@@ -30,6 +31,7 @@ from gpuplan.model import (
     Status,
     Totals,
 )
+from gpuplan.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -159,3 +161,54 @@ def end_all(folders: Iterable[Path]) -> None:
         for pid in processes_of(folder):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+class Bench:
+    """A state folder with its store, and what was said."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.state = base / ".gpuplan"
+        self.store = Store(self.state / "store.db")
+        self.launcher = LocalLauncher()
+        self.events: list[Event] = []
+
+    def conduct(self, chosen: Plan, **changes: Any) -> Conducted:
+        values: dict[str, Any] = {
+            "launcher": self.launcher,
+            "store": self.store,
+            "observer": ByExitCode(),
+            "on_event": self.events.append,
+            "poll_s": 0.05,
+            "sample_s": 0.1,
+        }
+        return conduct(site(self.base, chosen), **(values | changes))
+
+    def record(self, name: str) -> RunRecord:
+        found = self.store.record("sweep", name)
+        assert found is not None
+        return found
+
+    def folder(self, name: str) -> Path:
+        return self.state / "runs" / name
+
+    def said(self, what: str) -> list[str | None]:
+        return [event.run for event in self.events if event.what == what]
+
+    def later(self, condition: Callable[[], object], then: Callable[[], object]) -> threading.Thread:
+        """Do something as soon as a condition holds, while `conduct` has the main thread."""
+
+        def act() -> None:
+            wait_until(condition, what="the moment to act")
+            then()
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        return thread
+
+    def clear(self) -> None:
+        self.store.close()
+        for process in self.launcher.shims.values():
+            process.kill()
+            process.wait()
+        end_all((self.state / "runs").iterdir() if (self.state / "runs").exists() else [])

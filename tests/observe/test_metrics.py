@@ -271,3 +271,10 @@ def test_checkpoints_outside_the_folder_have_no_size(tmp_path: Path) -> None:
     names = ["checkpoint-1", "../secret", "/etc", "link", "gone", "a\0b", "\ud800", "x" * 5000, 7]
     write(run_dir, start(), *({"event": "checkpoint", "path": name, "step": 1, "time_s": START} for name in names))
     assert measure(run_dir).checkpoint_bytes == 70
+
+
+def test_leaving_counts_for_the_launch_that_left(tmp_path: Path) -> None:
+    records = ['{"event": "start", "time_s": 1000.0}', '{"event": "leave", "time_s": 1010.0}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(records) + "\n")
+    assert measure(tmp_path, launched_at=999.0).left
+    assert not measure(tmp_path, launched_at=1020.0).left

@@ -365,3 +365,12 @@ def test_every_ending_has_an_outcome(ending: Ending | None, text: str, kills: in
     assert found.because
     assert found.advice or found.status == "finished"
     assert found.model_validate_json(found.model_dump_json()) == found
+
+
+def test_torchrun_hides_the_exit_code_of_ranks_that_left_in_good_order() -> None:
+    left = Measurement(left=True)
+    stopped = Ending(exit_code=1, stop_requested=True)
+    assert classify(stopped, (), left).status == "preempted"
+    assert classify(Ending(exit_code=0), (), left).status == "finished"
+    assert classify(None, (), left).status == "lost"
+    assert classify(Ending(exit_code=1), (), Measurement()).status == "crashed"

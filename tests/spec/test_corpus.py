@@ -154,7 +154,7 @@ MADE: dict[str, Made] = {
     "bom.json": Made(b'\xef\xbb\xbf{"name": 3, "command": "x"}', Mistake(1, 2, "name: a text")),
     "bom.toml": Made(b'\xef\xbb\xbfname = 3\ncommand = "x"', Mistake(1, 1, "name: a text")),
     "bom-inside.yaml": Made(b"name: sweep\ncommand: x\nseeds: [\xef\xbb\xbfa]", Mistake(3, 0, "")),
-    "next-line.yaml": Made("name: a # \x85command: x\u2028ranks: two".encode(), Mistake(3, 1, "ranks: a whole")),
+    "line-separators.yaml": Made("# \u2028 \x85\nname: a b".encode(), Mistake(2, 1, "'a b' is not a name"), 2),
     "quotes.yaml": Made(b"'" * 100_001, Mistake(1, 0, "not YAML")),
     # nothing
     "empty.yaml": Made(b"", Mistake(1, 1, "name: missing"), 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gpuplan.report.table import Table
 
 ROWS_SHOWN = 40
+SHORT_PROVENANCE = frozenset({"commit", "interpreter", "machine", "python", "torch", "gpuplan"})
 SYMBOLS = {"pass": "ok  ", "fail": "FAIL", "unknown": "?   "}
 
 
@@ -94,4 +96,11 @@ def _print(report: Report) -> None:
         for text in section.text if tables else ():
             out.print(f"\n{text}")
         for table in tables:
-            out.print(as_rich(limited(table, ROWS_SHOWN, rest="the report has them all"), width=out.width))
+            shown = _shortened(table) if section.key == "provenance" else table
+            out.print(as_rich(limited(shown, ROWS_SHOWN, rest="the report has them all"), width=out.width))
+
+
+def _shortened(table: Table) -> Table:
+    """Of what exactly ran, what most questions are about; the files have every package."""
+    kept = tuple(row for row in table.rows if row[0] in SHORT_PROVENANCE)
+    return replace(table, rows=kept, notes=(*table.notes, "report.md has the versions of all packages."))

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gpuplan.command import argv, fill, words
 from gpuplan.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
+from gpuplan.expand import shape_of
 from gpuplan.flow.observer import RunObserver
 from gpuplan.launch.conduct import conduct
 from gpuplan.launch.local import LocalLauncher
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gpuplan.launch.ports import Conducted, Event
     from gpuplan.model import Experiment, Run, RunRecord
 
-__all__ = ["Applied", "apply", "create_inputs", "read_plan", "site_of"]
+__all__ = ["Applied", "apply", "create_inputs", "read_plan", "site_of", "threads_of"]
 
 CREATE_TIMEOUT_S = 3600
 
@@ -81,7 +82,8 @@ def apply(plan: Plan, state: State, *, on_event: Callable[[Event], None]) -> App
         records = store.records(plan.experiment.name)
         today = datetime.now(UTC).date().isoformat()
         found = [
-            evidence_of(record, gpu=_gpu_of(plan, record), threads=_threads(plan), today=today) for record in records
+            evidence_of(record, gpu=_gpu_of(plan, record), threads=threads_of(plan, record.run), today=today)
+            for record in records
         ]
         learned = store.add_evidence(fact for fact in found if fact is not None)
     return Applied(conducted, records, learned)
@@ -158,5 +160,7 @@ def _gpu_of(plan: Plan, record: RunRecord) -> str:
     return names.get(record.devices[0], "") if record.devices else ""
 
 
-def _threads(plan: Plan) -> int:
-    return plan.experiment.compute.threads or plan.machine.threads_per_rank
+def threads_of(plan: Plan, run: Run) -> int:
+    """CPU threads of one rank: as the run's own setting says, else its share of the machine."""
+    own = shape_of(run, plan.experiment).threads
+    return own or plan.experiment.compute.threads or plan.machine.threads_per_rank

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.expand import expand
-from gpuplan.flow.apply import create_inputs, site_of
+from gpuplan.flow.apply import create_inputs, site_of, threads_of
 from gpuplan.flow.observer import LOG_NAME, measured
 from gpuplan.flow.plan import make_plan
 from gpuplan.launch.base import Ended, Running
@@ -71,7 +71,9 @@ def probe(
         for run in kinds_of_run(plan, with_ranks=with_ranks)[:most]:
             say(f"probing {run.name}")
             watched = _watch(site, run, seconds_s=seconds_s)
-            fact = evidence_of(watched.record, gpu=gpu.name, threads=gpu.threads, today=world.today, kind="probe")
+            fact = evidence_of(
+                watched.record, gpu=gpu.name, threads=threads_of(plan, run), today=world.today, kind="probe"
+            )
             if fact is None:
                 refused.append(f"{run.name}: {watched.problem or refusal(watched.record)}")
             else:

@@ -9,6 +9,8 @@ from gpuplan.launch.base import Running as Running
 from gpuplan.launch.claim import Interrupts as Interrupts
 from gpuplan.launch.claim import conductor_pid as conductor_pid
 from gpuplan.launch.conduct import conduct as conduct
+from gpuplan.launch.folder import Status as Status
+from gpuplan.launch.folder import read_status as read_status
 from gpuplan.launch.folder import run_folder as run_folder
 from gpuplan.launch.local import LocalLauncher as LocalLauncher
 from gpuplan.launch.ports import Conducted as Conducted
@@ -16,5 +18,6 @@ from gpuplan.launch.ports import Event as Event
 from gpuplan.launch.ports import Judgement as Judgement
 from gpuplan.launch.ports import Observer as Observer
 from gpuplan.launch.ports import RunStore as RunStore
+from gpuplan.launch.prepare import ArgvOf as ArgvOf
 from gpuplan.launch.prepare import Site as Site
 from gpuplan.launch.prepare import make_state as make_state

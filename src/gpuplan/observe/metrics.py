@@ -62,6 +62,7 @@ def measure(
     fields: dict[str, Any] = {"world_size": ranks, "peak_host_bytes": peak_process_bytes}
     if read.ranks:
         fields |= _of_ranks(read.ranks, ranks, doubts) | _times(read.ranks[0], launched_at, ended_at, doubts)
+        fields["left"] = read.ranks[0].left and _is_of_this_launch(read.ranks[0], launched_at)
     else:
         fields["duration_s"] = _span(launched_at, ended_at)
     if read.table is not None:
@@ -85,6 +86,11 @@ def series(run_dir: Path) -> dict[str, Curve]:
     for number, values in enumerate(read.table.others, start=2):
         curves |= {f"{name} ({number})": curve for name, curve in values.curves(read.table.axis).items()}
     return curves
+
+
+def _is_of_this_launch(log: RankLog, launched_at: float | None) -> bool:
+    """Whether the last attempt in the records is the one that was launched then, and not one before it."""
+    return launched_at is None or (log.started_at or 0.0) >= launched_at - CLOCK_SLACK_S
 
 
 def _read(run_dir: Path, doubts: Doubts) -> Read:
@@ -194,7 +200,7 @@ def _times(log: RankLog, launched_at: float | None, ended_at: float | None, doub
     if log.clock_jumped or log.first_step_at is None:
         return {"duration_s": duration_s}
     startup_s = None
-    if launched_at is not None and log.started_at is not None and log.started_at >= launched_at - CLOCK_SLACK_S:
+    if launched_at is not None and log.started_at is not None and _is_of_this_launch(log, launched_at):
         startup_s = log.first_step_at - launched_at
         if startup_s < 0:
             doubts["the first step lies before the launch"] += 1

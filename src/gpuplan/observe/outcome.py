@@ -101,12 +101,19 @@ def _timed_out(scene: Scene) -> Verdict | None:
 
 
 def _left_in_good_order(scene: Scene) -> Verdict | None:
-    if scene.ending.exit_code != TRY_AGAIN_EXIT_CODE:
+    # torchrun ends with 1 whatever code its ranks leave with; their records still say that they left.
+    said_so = scene.measurement.left and scene.ending.exit_code != 0 and not _saw_nothing(scene.ending)
+    if scene.ending.exit_code != TRY_AGAIN_EXIT_CODE and not said_so:
         return None
     asked = "it was asked to stop and " if scene.ending.stop_requested else "it "
+    how = "exit code 75" if scene.ending.exit_code == TRY_AGAIN_EXIT_CODE else "its records say so"
     return Verdict(
-        "preempted", f"{asked}left in good order (exit code 75)", "apply the plan again: it resumes from its checkpoint"
+        "preempted", f"{asked}left in good order ({how})", "apply the plan again: it resumes from its checkpoint"
     )
+
+
+def _saw_nothing(ending: Ending) -> bool:
+    return ending.exit_code is None and ending.signal is None
 
 
 def _out_of_device_memory(scene: Scene) -> Verdict | None:

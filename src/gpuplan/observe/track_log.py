@@ -61,6 +61,8 @@ class RankLog:
     checkpoints: Thinned[str] = field(default_factory=lambda: Thinned(100))
     diverged_at: int | None = None
     finished: bool = False
+    left: bool = False
+    """Its last record says that it left in good order, to be resumed."""
     started_at: float | None = None
     first_step_at: float | None = None
     last_at: float | None = None
@@ -156,7 +158,7 @@ class _Reader:
         if event in readers:
             readers[event](record)
         self._peaks(record)
-        self.log.finished = event == "final"
+        self.log.finished, self.log.left = event == "final", event == "leave"
         if event not in {"start", "checkpoint"}:
             self._values(record, results=event == "final")
 

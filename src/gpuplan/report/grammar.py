@@ -34,8 +34,9 @@ WORDS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """What a call may be: does it take a metric, must it say `ranks=`, and the unit of its value (None: any)."""
+    """What a call means, does it take a metric, must it say `ranks=`, and the unit of its value (None: any)."""
 
+    meaning: str
     unit: str | None = ""
     metric: bool = False
     ranks: bool = False
@@ -46,19 +47,18 @@ class Function:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "final": Function(unit=None, metric=True),
-    "best": Function(unit=None, metric=True),
-    "duration": Function(unit="s"),
-    "step_time": Function(unit="s"),
-    "throughput": Function(),
-    "peak_memory": Function(unit="B"),
-    "peak_allocated": Function(unit="B"),
-    "peak_reserved": Function(unit="B"),
-    "peak_host": Function(unit="B"),
-    "speedup": Function(ranks=True),
-    "efficiency": Function(ranks=True),
+    "final": Function("the metric at the end of the run", unit=None, metric=True),
+    "best": Function("its best value over the run", unit=None, metric=True),
+    "duration": Function("seconds of the whole run", unit="s"),
+    "step_time": Function("seconds of a step, in the median, warm-up left out", unit="s"),
+    "throughput": Function("samples a second of all ranks together, training only"),
+    "peak_memory": Function("bytes of the largest device, or of the host where a run had no GPU", unit="B"),
+    "peak_allocated": Function("bytes in tensors, by torch's counter", unit="B"),
+    "peak_reserved": Function("bytes torch's allocator held", unit="B"),
+    "peak_host": Function("resident bytes of the largest rank", unit="B"),
+    "speedup": Function("throughput against the fewest ranks of the same configuration", ranks=True),
+    "efficiency": Function("speed-up divided by the ratio of the ranks", ranks=True),
 }
-"""`throughput` is samples per second of all ranks; `peak_memory` the device's, or the host's of a run without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     known = record.provenance
     if known is None:
         return []
-    facts = [("commit", known.commit), ("python", known.python), ("machine", known.machine or None)]
+    facts = [("commit", known.commit), ("interpreter", known.python), ("machine", known.machine or None)]
     if known.dirty is not None:
         facts.append(("uncommitted changes", "yes" if known.dirty else "no"))
     facts += list(known.versions.items())

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.errors import UserError
+from gpuplan.errors import SpecError, UserError
 from gpuplan.spec.check import experiment_of
 from gpuplan.spec.inline import inline_document as inline_document
 from gpuplan.spec.inline import with_overrides
@@ -48,7 +48,12 @@ def spec_of(document: Document, *, base: Path | None = None, overrides: Sequence
     """Check a document that is already parsed. Raises SpecError."""
     if isinstance(document.value, dict):
         document = with_overrides(document, overrides)
-    experiment = with_workload(experiment_of(document), document)
+    try:
+        experiment = with_workload(experiment_of(document), document)
+    except SpecError as error:
+        if overrides:
+            error.hint = f"this is the spec after --set {' --set '.join(overrides)}"
+        raise
     digest = hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16]
     places = {".".join(map(str, at)): document.located(at) for at in document.places}
     return Spec(experiment, document.path, (base or Path()).absolute(), digest, places, tuple(overrides))

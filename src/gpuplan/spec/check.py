@@ -175,7 +175,7 @@ def _program(experiment: Experiment, document: Document) -> Iterator[Problem]:
         yield from _no_program(document)
     if experiment.command and experiment.workload:
         yield document.problem("workload: stands beside command; give one of them", ("workload",))
-    if experiment.footprint and len(experiment.footprint.model_fields_set) != 1:
+    if experiment.footprint and sum(source is not None for _, source in experiment.footprint) != 1:
         yield document.problem("footprint: takes exactly one of model, trace, logs", ("footprint",))
     commands: dict[Path, str | None] = {("command",): experiment.command}
     commands[("checkpoint", "resume")] = experiment.checkpoint.resume

@@ -31,7 +31,7 @@ HINTS = {
 }
 TEXT_KINDS = frozenset({"str", "timestamp", "value", "merge"})
 PLAIN_KINDS = frozenset({"null", "bool", "int", "float"})
-YAML_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+YAML_BREAK = re.compile(r"\r\n|[\n\r]")
 
 
 def read_yaml(text: str, path: str) -> Document:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -66,17 +66,17 @@ class Census:
     """Every module and optimizer there is. What was looked through once is not looked through again."""
 
     def __init__(self) -> None:
-        self._modules: "WeakSet[Any]" = WeakSet()
-        self._optimizers: "WeakSet[Any]" = WeakSet()
+        self._modules: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._optimizers: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def look(self) -> None:
         """Find those that are new."""
         for thing in gc.get_objects():
             # Not isinstance: some objects act on being asked for their class.
             if issubclass(type(thing), torch.nn.Module):
-                self._modules.add(thing)
+                self._modules[id(thing)] = thing
             elif issubclass(type(thing), torch.optim.Optimizer):
-                self._optimizers.add(thing)
+                self._optimizers[id(thing)] = thing
         gc.freeze()
 
     def owners(self, ledger: Ledger) -> Owners:
@@ -84,11 +84,11 @@ class Census:
         self.look()
         owners = Owners(ledger)
         with torch._C.DisableTorchFunction():
-            for module in self._modules:
+            for module in self._modules.values():
                 _add_module(owners, module)
-            for optimizer in self._optimizers:
+            for optimizer in self._optimizers.values():
                 _add_optimizer(owners, optimizer)
-        for optimizer in self._optimizers:
+        for optimizer in self._optimizers.values():
             owners.see_states(optimizer)
         return owners
 
