@@ -189,6 +189,8 @@ def test_format_number(value: float, text: str) -> None:
 def test_format_range() -> None:
     assert format_range("41s", "48s", "1m00s") == "48s (41s-1m00s)"
     assert format_range("48s", "48s", "48s") == "48s"
+    assert format_range("258 MiB", "374 MiB", "702 MiB") == "374 MiB (258-702)"
+    assert format_range("900 MiB", "1 GiB", "1.2 GiB") == "1 GiB (900 MiB-1.2 GiB)"
 
 
 @CALM

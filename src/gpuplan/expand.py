@@ -127,8 +127,9 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
 
 def _number(value: Scalar | None) -> float | None:
     """A count that a role can mean; text, negative and absurd values mean nothing."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value <= LARGEST_COUNT else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_COUNT:
+        return None
+    return float(value)
 
 
 def _whole(value: Scalar | None) -> int | None:

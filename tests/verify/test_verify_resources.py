@@ -6,7 +6,7 @@ import pytest
 from verify_world import GB, SOUND, estimate, estimates, experiment, found, only, quantity, world
 
 from gpuplan.expand import expand
-from gpuplan.model import History
+from gpuplan.model import History, Quantity
 from gpuplan.verify import parse_interval
 
 COMMAND = SOUND["command"]
@@ -19,9 +19,18 @@ def test_checkpoints_that_do_not_fit_block_with_the_sum() -> None:
     size = quantity(18.3 * GB, because="4 checkpoints x 4.2 GB + 1.4 GB")
     finding = only("disk", spec, given=world(disk_free_bytes=50 * GB), estimated=estimates(spec, disk_bytes=size))
     assert finding.severity == "error"
-    assert finding.message == "10 runs x 17 GiB = 170 GiB (153 GiB-187 GiB) of 46.6 GiB free on this machine"
+    assert finding.message == "10 runs x 17 GiB = 170 GiB (153-187) of 46.6 GiB free on this machine"
     assert "4 checkpoints x 4.2 GB + 1.4 GB" in finding.because
     assert "`checkpoint: {keep: 1}`" in finding.fix
+
+
+def test_checkpoints_that_the_spec_does_not_speak_of_block_only_if_the_least_is_too_much() -> None:
+    silent = experiment()
+    said = experiment(checkpoint={"every": "1000 steps"})
+    size = Quantity(p10=0.1 * GB, p50=2 * GB, p90=3 * GB, source="closed_form", because="one is assumed")
+    room = world(disk_free_bytes=2 * GB)
+    assert only("disk", silent, given=room, estimated=estimates(silent, disk_bytes=size)).severity == "warning"
+    assert only("disk", said, given=room, estimated=estimates(said, disk_bytes=size)).severity == "error"
 
 
 def test_checkpoints_that_may_not_fit_warn_and_those_that_do_are_silent() -> None:
@@ -62,7 +71,7 @@ def test_what_fits_nowhere_blocks_with_the_largest_part_and_a_remedy() -> None:
     ]
     finding = only("memory", spec, estimated=tight_too)
     assert finding.severity == "error"
-    assert "does not fit on any device: 20.5 GiB (18.4 GiB-22.5 GiB) of 44.7 GiB on L40" in finding.message
+    assert "does not fit on any device: 20.5 GiB (18.4-22.5) of 44.7 GiB on L40" in finding.message
     assert "the largest part is activations, 14 GiB" in finding.because
     assert finding.fix.startswith("lower `batch`")
 
