@@ -15,7 +15,7 @@ from .shapes import Shapes, compute, tensors_in
 from .state import STATE
 from .unknowable import ALL_TRUE, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
-from .workspaces import workspaces_of
+from .workspaces import workspace_of
 
 if TYPE_CHECKING:
     from .sites import Sites
@@ -98,8 +98,11 @@ class Dispatch(TorchDispatchMode):
             return
         event = len(self.ledger.events)
         self.work.record(facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, event=event)
-        for size_bytes in workspaces_of(facts.name, args) if STATE.gpu else ():
-            self.ledger.pass_by(Allocation(size_bytes, (), "", facts.name, site, event, False, False))
+        workspace_bytes = workspace_of(facts.name, args, result)
+        if workspace_bytes:
+            self.ledger.pass_by(
+                Allocation(workspace_bytes, (), "", facts.name, site, event, with_grad=False, placed=False)
+            )
 
     def _follow(self, tensor: torch.Tensor, operator: str, *, site: int, place: bool) -> None:
         if STATE.gpu and not is_meta(tensor):
