@@ -56,4 +56,4 @@ def _print(plan: Plan) -> None:
         out.print(line)
     errors = sum(finding.severity == "error" for finding in plan.findings)
     warnings = sum(finding.severity == "warning" for finding in plan.findings)
-    out.print(f"{errors} errors, {warnings} warnings")
+    out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")

@@ -72,14 +72,14 @@ def clues_of(case: Case) -> Clues:
 
 
 def equally_long(clue: Clue, case: Case) -> bool:
-    """Whether what was measured is a whole run, with as many steps and rows as `case` has."""
+    """Whether what was measured is a whole run, with as many steps and rows as `case` has, as far as it says."""
     names = _length_names(case.experiment.roles)
     settings, measured = case.run.settings, clue.evidence.settings
     steps = clue.evidence.measurement.steps
     return (
         clue.evidence.kind != "probe"
         and all(settings.get(name) == measured.get(name) for name in names)
-        and case.steps in (None, steps)
+        and (not steps or case.steps in (None, steps))
     )
 
 

@@ -94,7 +94,7 @@ def live_table(rows: Iterable[LiveRow]) -> Table:
             row.state,
             row.attempt,
             ", ".join(map(str, row.devices)),
-            f"{row.step or 0:,}/{row.steps:,}" if row.steps else row.step,
+            f"{row.step:,}/{row.steps:,}" if row.step is not None and row.steps else row.step,
             row.progress,
             row.elapsed_s,
             row.left_s,
@@ -168,7 +168,7 @@ def _row(record: RunRecord, sample: Sample | None) -> LiveRow:
     steps = record.estimate.steps if record.estimate else None
     is_open = record.state in OPEN_STATES
     done = record.measurement
-    progress = _progress(Path(record.folder)) if is_open else Progress(done.steps if done else None)
+    progress = _progress(Path(record.folder)) if is_open else Progress(done.steps or None if done else None)
     end = time.time() if is_open else record.ended_at
     elapsed_s = end - record.started_at if end and record.started_at else None
     return LiveRow(

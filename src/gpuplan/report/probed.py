@@ -81,7 +81,7 @@ def probe_tables(gpu: Gpu, evidence: Sequence[Evidence], refused: Sequence[str])
 
 def record_table(record: RunRecord) -> Table:
     """One run's record, a fact a row."""
-    rows = tuple((what, value) for what, value in _record_facts(record) if value is not None)
+    rows = tuple((what, value) for what, value in _record_facts(record) if value)
     return Table("run", record.run.name, FACT_COLUMNS, rows)
 
 

@@ -15,7 +15,7 @@ from .shapes import Shapes, compute, tensors_in
 from .state import STATE
 from .unknowable import ALL_TRUE, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
-from .workspaces import workspace_of
+from .workspaces import NOTHING, workspaces_of
 
 if TYPE_CHECKING:
     from .sites import Sites
@@ -92,17 +92,19 @@ class Dispatch(TorchDispatchMode):
         if STATE.muted:
             return
         site = self.sites.here()
+        event = len(self.ledger.events)
+        workspaces = workspaces_of(facts.name, args, result) if place else NOTHING
+        self._pass_by(facts.name, workspaces.before, site=site)
         for tensor in outputs:
             self._follow(tensor, facts.name, site=site, place=place)
-        if not place:
-            return
-        event = len(self.ledger.events)
-        self.work.record(facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, event=event)
-        workspace_bytes = workspace_of(facts.name, args, result)
-        if workspace_bytes:
-            self.ledger.pass_by(
-                Allocation(workspace_bytes, (), "", facts.name, site, event, with_grad=False, placed=False)
-            )
+        self._pass_by(facts.name, workspaces.beside, site=site)
+        if place:
+            self.work.record(facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, event=event)
+
+    def _pass_by(self, operator: str, sizes: List[int], *, site: int) -> None:
+        for size_bytes in sizes:
+            event = len(self.ledger.events)
+            self.ledger.pass_by(Allocation(size_bytes, (), "", operator, site, event, with_grad=False, placed=False))
 
     def _follow(self, tensor: torch.Tensor, operator: str, *, site: int, place: bool) -> None:
         if STATE.gpu and not is_meta(tensor):
