@@ -44,7 +44,7 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_environment_variable_is_documented() -> None:
     page = (DOCS / "reference" / "protocol.md").read_text("utf-8")
     source = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
-    names = {name for name in re.findall(r"\bGPUPLAN_[A-Z][A-Z_]*[A-Z]\b", source)}
+    names = set(re.findall(r"\bGPUPLAN_[A-Z][A-Z_]*[A-Z]\b", source))
     assert not sorted(name for name in names if f"`{name}`" not in page)
 
 

@@ -167,3 +167,12 @@ def test_ten_runs_fill_a_disk_of_fifty_gigabytes() -> None:
     assert len(runs) == 10
     total = sum(estimate(run, asked, A100, world()).disk_bytes.p50 for run in runs)
     assert total / 1e9 == pytest.approx(182.6, rel=0.005)
+
+
+def test_a_whole_run_that_records_no_steps_is_measured_all_the_same() -> None:
+    silent = fact(kind="run", measured={"step_s": None, "steps": 0, "duration_s": 42.0})
+    found = of(silent)
+    assert found.duration_s.p50 == pytest.approx(42.0)
+    assert found.duration_s.source == "measured"
+    shorter = fact(kind="run", measured={"step_s": None, "steps": 50, "duration_s": 42.0})
+    assert of(shorter).duration_s.p50 != pytest.approx(42.0)

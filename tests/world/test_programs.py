@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gpuplan.model import CommandFact, Experiment
 from gpuplan.world.programs import interpreter, program_fact
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
