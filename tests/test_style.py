@@ -20,10 +20,11 @@ RINGS: dict[str, int] = (
     | dict.fromkeys(("cli", "web", "mcp"), 4)
 )
 PURE_RING = 1
-IMPURE = frozenset(
-    "os time random subprocess socket pathlib shutil tempfile datetime secrets urllib http asyncio threading "
-    "multiprocessing signal sqlite3 torch numpy io glob platform getpass".split()
-)
+IMPURE = frozenset({
+    "os", "time", "random", "subprocess", "socket", "pathlib", "shutil", "tempfile", "datetime", "secrets", "urllib",
+    "http", "asyncio", "threading", "multiprocessing", "signal", "sqlite3", "torch", "numpy", "io", "glob", "platform",
+    "getpass",
+})  # fmt: skip
 HEAVY = ("pydantic", "ruamel", "rich", "sqlite3", "torch", "numpy", "json.tool", "asyncio", "email", "http")
 LONGEST_FILE, LONGEST_FUNCTION, P90_FUNCTION, MEDIAN_FUNCTION = 400, 80, 35, 8
 LONG_FILES = frozenset({"model.py"})

@@ -20,8 +20,8 @@ ROWS, HELD_OUT = 96, 32
 SPEC = f"""
 name: sharding
 workload: agnews
-settings: {{data: rows.csv, train_rows: {ROWS}, eval_rows: {HELD_OUT}, d_model: 16, layers: 1, heads: 2, feedforward: 16,
-  vocabulary: 200, sequence: 8, batch_size: 8, epochs: 2, warmup_steps: 4}}
+settings: {{data: rows.csv, train_rows: {ROWS}, eval_rows: {HELD_OUT}, d_model: 16, layers: 1, heads: 2,
+  feedforward: 16, vocabulary: 200, sequence: 8, batch_size: 8, epochs: 2, warmup_steps: 4}}
 vary: {{shard: [true, false], ranks: [1, 2]}}
 seeds: [1]
 names: shard-{{shard}}-x{{ranks}}

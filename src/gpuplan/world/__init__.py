@@ -35,7 +35,9 @@ def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None
     return seen.model_copy(
         update={
             "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in asked.paths},
-            "programs": {name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs},
+            "programs": {
+                name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs
+            },
             "history": store.history(experiment.name) if store else (),
             "disk_free_bytes": _disk_free_bytes(state),
             "places": spec.places,
