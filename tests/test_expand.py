@@ -280,7 +280,7 @@ def test_steps_follow_from_epochs_and_rows(epochs: float, steps: int) -> None:
     assert shape({"epochs": epochs}, {"batch": 32, "train_rows": 1000, "epochs": "epochs"}).steps == steps
 
 
-@pytest.mark.parametrize("value", ["32", True, -1, 0.5, "many", 10**400, 1e300])
+@pytest.mark.parametrize("value", ["32", True, -1, 0.5, "many", 2**63 - 1, 1e300])
 def test_a_role_whose_setting_is_no_count_says_nothing(value: object) -> None:
     found = shape({"bs": value, "precision": "bf16"}, {"batch": "bs", "precision": "precision", "sequence": 128})
     assert (found.batch, found.micro_batch, found.precision, found.sequence) == (None, None, "bf16", 128)

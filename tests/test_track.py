@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,42 @@ def test_its_own_example_is_a_program(tmp_path: Path) -> None:
     found = records(tmp_path / "metrics.jsonl")
     assert total(found, "samples") == 96
     assert found[-1]["accuracy"] == 0.91
+
+
+class Odd:
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+
+class Tensor:
+    def __float__(self) -> float:
+        return 0.5
+
+
+def test_no_value_ends_a_training(tmp_path: Path) -> None:
+    run = track.start(
+        directory=str(tmp_path), rank=0, world_size=1, path=tmp_path, event="mine", sizes=[math.nan, Tensor()]
+    )  # type: ignore[arg-type]
+    run.final(step=7, odd=Odd(), tensor=Tensor())  # type: ignore[arg-type]
+    start, final = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert (start["event"], start["path"], start["sizes"]) == ("start", str(tmp_path), ["nan", 0.5])
+    assert (final["event"], final["step"], final["tensor"]) == ("final", 7, 0.5)
+    assert isinstance(final["odd"], str)
+
+
+def test_it_starts_in_any_thread_and_with_any_signal_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUPLAN_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("GPUPLAN_STOP_SIGNAL", "none")
+    monkeypatch.setenv("RANK", "²")
+    failed: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            track.start().final()
+        except BaseException as error:  # noqa: BLE001  whatever it is, the test has to see it
+            failed.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert not failed

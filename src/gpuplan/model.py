@@ -28,6 +28,8 @@ from gpuplan.units import parse_bandwidth, parse_bytes, parse_duration, parse_us
 
 MAX_RUNS = 100_000
 MAX_RANKS = 4096
+LARGEST = 2**63 - 1
+"""Of whole numbers: what JSON readers, SQLite and programs in C can hold."""
 
 
 class Noun(BaseModel):
@@ -49,8 +51,13 @@ class Unit(NamedTuple):
     def read(self, value: object) -> float:
         """The figure inside `value`; raises ValueError."""
         if isinstance(value, str):
-            return self.parse(value)
+            return self._bounded(self.parse(value))
         raise ValueError(f"give a unit, as in {self.example}")
+
+    def _bounded(self, value: float) -> float:
+        if value > LARGEST:
+            raise ValueError(f"too large; {self.example} would do")
+        return value
 
     def write(self, value: float) -> str:
         """The figure as a text that `read` takes."""
@@ -68,6 +75,8 @@ def _scalar(value: object) -> object:
         return _clean(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a setting cannot be NaN or infinite")
+    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+        raise ValueError("a whole number beyond 64 bits; write it as a text")
     if isinstance(value, bool | int | float):
         return value
     raise ValueError("a setting is a number, a text or true/false")
@@ -102,6 +111,8 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", 
 Key: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_clean)]
 Positive: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
+Word: TypeAlias = Annotated[str, Field(max_length=20_000), AfterValidator(_clean)]
 GangSize: TypeAlias = Annotated[int, Field(ge=1, le=MAX_RANKS, strict=True)]
 Settings: TypeAlias = dict[Key, Scalar]
 Axis: TypeAlias = Annotated[list[Scalar], Field(min_length=1, max_length=MAX_RUNS)]
@@ -125,23 +136,23 @@ class Stage(Noun):
     name: Name
     settings: Settings = Field(default_factory=dict, description="what differs from `settings`")
     repeats: Positive = Field(default=1, description="how often each point runs in this stage")
-    gpus: list[str] = Field(default_factory=list, description="the GPU tier of this stage")
+    gpus: list[Text] = Field(default_factory=list, description="the GPU tier of this stage")
 
 
 class Roles(Noun):
     """Which settings mean what, for programs that gpuplan does not know: a setting's name, or a number."""
 
-    batch: Key | int | None = Field(default=None, description="rows of one optimizer step, over all ranks")
-    micro_batch: Key | int | None = Field(default=None, description="rows of one forward pass on one rank")
-    accumulation: Key | int | None = Field(default=None, description="forward passes to one optimizer step")
-    sequence: Key | int | None = Field(default=None, description="tokens of one row")
-    steps: Key | int | None = Field(default=None, description="optimizer steps of the run")
-    epochs: Key | int | None = Field(default=None, description="passes over the training rows")
-    warmup_steps: Key | int | None = Field(default=None, description="steps of learning-rate warm-up")
-    train_rows: Key | int | None = Field(default=None, description="training rows of one epoch")
-    eval_rows: Key | int | None = Field(default=None, description="rows of one evaluation")
+    batch: Key | Count | None = Field(default=None, description="rows of one optimizer step, over all ranks")
+    micro_batch: Key | Count | None = Field(default=None, description="rows of one forward pass on one rank")
+    accumulation: Key | Count | None = Field(default=None, description="forward passes to one optimizer step")
+    sequence: Key | Count | None = Field(default=None, description="tokens of one row")
+    steps: Key | Count | None = Field(default=None, description="optimizer steps of the run")
+    epochs: Key | Count | None = Field(default=None, description="passes over the training rows")
+    warmup_steps: Key | Count | None = Field(default=None, description="steps of learning-rate warm-up")
+    train_rows: Key | Count | None = Field(default=None, description="training rows of one epoch")
+    eval_rows: Key | Count | None = Field(default=None, description="rows of one evaluation")
     precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16")
-    threads: Key | int | None = Field(default=None, description="CPU threads of one rank")
+    threads: Key | Count | None = Field(default=None, description="CPU threads of one rank")
     learning_rate: Key | float | None = None
 
 
@@ -183,7 +194,7 @@ class Environment(Noun):
 
     python: Text | None = Field(default=None, description="interpreter that stands for `python` in commands")
     workdir: Text = Field(default=".", description="folder they start in, from the spec's own")
-    variables: dict[Key, str] = Field(default_factory=dict, description="environment variables of every run")
+    variables: dict[Key, Word] = Field(default_factory=dict, description="environment variables of every run")
 
 
 class Input(Noun):
@@ -210,7 +221,7 @@ class Compute(Noun):
     """What the user would run on."""
 
     on: list[Name] = Field(default_factory=lambda: ["local"], description="places; this version runs on `local`")
-    gpus: list[str] = Field(default_factory=list, description="accelerators, by any of their names")
+    gpus: list[Text] = Field(default_factory=list, description="accelerators, by any of their names")
     reliability: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None, description="of a rented machine")
     disk: Bytes | None = Field(default=None, description="disk of a machine")
     download: BytesPerSecond | None = Field(default=None, description="least bandwidth of a rented machine")
@@ -221,8 +232,12 @@ class Limits(Noun):
     """Where the plan and the runs have to stop."""
 
     budget: Dollars | None = Field(default=None, description="the most that may be spent")
-    deadline: Seconds | None = Field(default=None, description="from the start of apply; then no run is started")
-    run: Seconds | None = Field(default=None, description="the longest one run may take; then it is timed out")
+    deadline: Annotated[Seconds, Field(gt=0)] | None = Field(
+        default=None, description="from the start of apply; then no run is started"
+    )
+    run: Annotated[Seconds, Field(gt=0)] | None = Field(
+        default=None, description="the longest one run may take; then it is timed out"
+    )
     grace: Seconds = Field(default=30.0, description="from asking a run to end until it is killed")
 
 
@@ -236,7 +251,7 @@ class Experiment(Noun):
     vary: dict[Key, Axis] = Field(default_factory=dict, description="the product of these")
     zip: dict[Key, Axis] = Field(default_factory=dict, description="lists of one length, taken together")
     points: list[Settings] = Field(default_factory=list, description="points listed one by one")
-    seeds: list[int] = Field(default_factory=list, description="each point once a seed")
+    seeds: list[Count] = Field(default_factory=list, description="each point once a seed")
     controls: list[Control] = Field(default_factory=list, description="named points of their own, run once")
     names: Text | None = Field(default=None, description="how runs are named, as in {size}-s{seed}")
     roles: Roles = Field(default=Roles(), description="which settings mean what")

@@ -23,6 +23,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
@@ -99,12 +100,12 @@ class Track:
         if "GPUPLAN_RUN_DIR" in os.environ:
             self._listen()
 
-    def write(self, event: str, **values: Any) -> None:
+    def write(self, event: str, /, **values: Any) -> None:
         """Write one record now. NaN and infinities are written as strings, which JSON can hold."""
         if self._file is None:
             return
-        record = {"event": event, "time_s": round(time.time(), 3)}
-        record.update({key: _json_value(value) for key, value in values.items() if value is not None})
+        record = {key: _json_value(value) for key, value in values.items() if value is not None}
+        record.update({"event": event, "time_s": round(time.time(), 3)})
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
@@ -156,7 +157,7 @@ class Track:
     def final(self, **values: Scalar) -> None:
         """Write the run's results and this process's peak memory, and close the record."""
         self.flush()
-        self.write("final", step=self.step_count, **values, **peak_memory())
+        self.write("final", **{"step": self.step_count, **values, **peak_memory()})
         self.close()
 
     def leave(self) -> NoReturn:
@@ -177,7 +178,9 @@ class Track:
             self.stop_requested = True
 
         for name in {"SIGTERM", os.environ.get("GPUPLAN_STOP_SIGNAL") or "SIGTERM"}:
-            signal.signal(getattr(signal, name), request_stop)
+            number = getattr(signal, name, None)
+            if isinstance(number, signal.Signals) and threading.current_thread() is threading.main_thread():
+                signal.signal(number, request_stop)
 
 
 def peak_memory() -> dict[str, int]:
@@ -196,10 +199,18 @@ def peak_memory() -> dict[str, int]:
 
 def _environment_int(name: str, default: int) -> int:
     text = os.environ.get(name, "")
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def _json_value(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    """What JSON can hold: a record must never end a training. Tensors and numpy scalars become numbers."""
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if not isinstance(value, (str, int, float, type(None))):
+        try:
+            value = float(value)
+        except Exception:  # noqa: BLE001  whatever the object raises, its text will do
+            return str(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

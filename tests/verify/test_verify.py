@@ -152,14 +152,14 @@ def hostile(draw: st.DrawFn) -> Experiment:
         "command": draw(templates.filter(bool)),
         "settings": draw(st.dictionaries(names, scalars, max_size=6)),
         "vary": draw(st.dictionaries(names, st.lists(scalars, min_size=1, max_size=3), max_size=3)),
-        "seeds": draw(st.lists(st.integers(), max_size=2)),
+        "seeds": draw(st.lists(st.integers(0, 2**63 - 1), max_size=2)),
         "controls": draw(st.lists(st.just({"name": "c"}) | st.just({"name": "d", "train": False}), max_size=2)),
         "roles": draw(
             st.dictionaries(
                 st.sampled_from(
                     ["batch", "micro_batch", "accumulation", "steps", "epochs", "warmup_steps", "train_rows"]
                 ),
-                names | st.integers(),
+                names | st.integers(0, 2**63 - 1),
                 max_size=5,
             )
         ),

@@ -57,6 +57,8 @@ def _attention(model: ModelFacts, recipe: Recipe) -> float:
     """Queries, keys, values and the output, and the log-sum-exp of a fused kernel."""
     size = 2 if recipe.autocast or recipe.compute == 2 else 4
     queries, keys = _widths(model)
+    if recipe.attention == "eager":  # two products keep queries, keys and values; the scores count for themselves
+        return float(size * (queries + 2 * keys))
     if recipe.packed_qkv and 1 < model.heads != model.kv_heads:
         keys = queries  # expanded to all heads before the kernel
     kept = size * (2 * queries + 2 * keys) + 4.0 * model.heads

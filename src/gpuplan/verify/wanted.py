@@ -7,7 +7,7 @@ import shlex
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.command import SHELLS, fields, fill, values_of, words
+from gpuplan.command import fields, fill, script_of, values_of, words
 from gpuplan.verify.options import output_options
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def words_of(template: str) -> tuple[str, ...]:
 
 def is_shell_script(line: Sequence[str]) -> bool:
     """Whether the command line hands a script to a shell: `bash -c '...'`."""
-    return "-c" in line and line[0].rpartition("/")[2] in SHELLS
+    return script_of(line) is not None
 
 
 def head_of(template: str, values: Mapping[str, Scalar]) -> str | None:
