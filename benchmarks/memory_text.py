@@ -65,7 +65,7 @@ def whole_number(text: str) -> int:
 
 
 def _words(row: Mapping[str, str]) -> str:
-    names = ("framework", "notes", "method", "optimizer", "precision", "attention", "task", "sharding", "source")
+    names = ("framework", "notes", "method", "optimizer", "precision", "attention", "task", "sharding")
     return " ; ".join((row.get(name) or "").lower() for name in names)
 
 
@@ -130,7 +130,9 @@ def _optimizer(row: Mapping[str, str], words: str) -> OptimizerName | None:
     name = (row.get("optimizer") or "").lower()
     backward = "in backward" in name or "optimizer_in_bwd" in words
     if "8bit" in name or "8-bit" in name:
-        return "adamw_8bit_in_backward" if backward else ("adamw_8bit_paged" if "paged" in name else "adamw_8bit")
+        if "paged" in name:
+            return "adamw_8bit_paged_in_backward" if backward else "adamw_8bit_paged"
+        return "adamw_8bit_in_backward" if backward else "adamw_8bit"
     if "4bit" in name or "4-bit" in name:
         return "adamw_4bit"
     for word, meant in OPTIMIZER_WORDS:

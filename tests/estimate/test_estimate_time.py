@@ -228,3 +228,9 @@ def test_a_line_through_points_of_a_line_is_that_line(base: float, slope: float,
 def test_one_point_or_a_falling_line_is_no_line() -> None:
     assert affine([Point(8, 1.0), Point(8, 2.0)], 16) is None
     assert affine([Point(8, 2.0), Point(16, 1.0)], 32) is None
+
+
+def test_other_ranks_may_not_help_at_all() -> None:
+    found = step(fact(ranks=1, measured={"step_s": 0.1, "steps": 20}), asked=experiment(ranks=2))
+    assert found.p50 < 0.1
+    assert found.p90 >= 0.1

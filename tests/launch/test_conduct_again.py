@@ -106,12 +106,13 @@ def test_ctrl_c_reaches_a_whole_gpuplan(bench: Bench) -> None:
 
 
 def test_what_a_gpuplan_was_stopping_when_it_was_killed_is_started_again(bench: Bench) -> None:
-    saves = f'if [ -e saved ]; then exit 0; fi; trap "sleep 0.5; touch saved; exit 75" TERM; touch ready; {FOREVER}'
+    leaves = "touch asked; sleep 0.5; touch saved; exit 75"
+    saves = f'if [ -e saved ]; then exit 0; fi; trap "{leaves}" TERM; touch ready; {FOREVER}'
     made = plan(bench.base, [run("a", f"sh -c '{saves}'")])
     driver = start_driver(bench, made)
     wait_until((bench.base / "ready").exists, what="the run")
     driver.send_signal(2)
-    wait_until(lambda: bench.record("a").state == "stopping", what="the request")
+    wait_until((bench.base / "asked").exists, what="the request")
     kill(driver)
     assert bench.conduct(made).states == {"a": "finished"}
     assert [one.state for one in bench.store.attempts("sweep", "a")] == ["preempted", "finished"]

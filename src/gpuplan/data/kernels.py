@@ -11,7 +11,8 @@ from typing import Any, Literal
 __all__ = ["Kernel", "kernel", "kernels"]
 
 Kind = Literal["loss", "norm", "adapter", "attention", "feedforward"]
-UNITS = ("forward", "backward", "cached", "hidden", "input", "weight", "saves", "scores_16", "scores_32", "gated")
+UNITS = ("forward", "backward", "cached", "hidden", "input", "weight", "saves", "scores_16", "scores_amp",
+         "scores_32", "gated")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Kernel:
     weight: float = 0.0
     saves: float = 0.0
     scores_16: float = 0.0
+    scores_amp: float = 0.0
     scores_32: float = 0.0
     gated: float = 0.0
 

@@ -21,6 +21,7 @@ from gpuplan.estimate.answers import (
     SCALED,
     Answer,
     Assumption,
+    Width,
     around,
 )
 from gpuplan.estimate.roofline import step_seconds
@@ -31,7 +32,6 @@ from gpuplan.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuplan.estimate.answers import Width
     from gpuplan.estimate.case import Case
     from gpuplan.estimate.evidence import Clue, Clues
     from gpuplan.estimate.scaling import Ratio
@@ -97,6 +97,8 @@ def _scaled(case: Case, clues: Clues) -> Answer | None:
         return None
     clue, factor = min((_Scaled(clue, ratio(case, clue.case)) for clue in timed), key=_distance)
     width = _width(clue, factor.value)
+    if clue.evidence.ranks != case.run.ranks:
+        width = _as_far_as_no_speedup(width, factor.value)
     seconds = _step_s(clue) * factor.value
     because = (
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
@@ -162,6 +164,11 @@ def _step_s(clue: Clue) -> float:
 def _distance(scaled: _Scaled) -> tuple[float, int]:
     """Nearest first: the smallest ratio, then the fewest differences; ties stay in the order of the clues."""
     return abs(math.log(scaled.ratio.value)), len(scaled.clue.differs)
+
+
+def _as_far_as_no_speedup(width: Width, factor: float) -> Width:
+    """That ranks scale linearly is assumed: it may also be that they do not help at all."""
+    return Width(min(width.low, 1 / factor), max(width.high, 1 / factor))
 
 
 def _width(clue: Clue, factor: float) -> Width:

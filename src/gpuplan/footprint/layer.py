@@ -75,7 +75,9 @@ def _widths(model: ModelFacts) -> tuple[int, int]:
 
 def _scores(model: ModelFacts, recipe: Recipe) -> float:
     entry = kernel("attention", recipe.attention)
-    return model.heads * (entry.scores_16 if recipe.compute == 2 else entry.scores_32)
+    if recipe.compute == 4:
+        return model.heads * entry.scores_32
+    return model.heads * (entry.scores_amp if recipe.autocast and entry.scores_amp else entry.scores_16)
 
 
 def _feedforward(model: ModelFacts, recipe: Recipe) -> float:
@@ -83,7 +85,7 @@ def _feedforward(model: ModelFacts, recipe: Recipe) -> float:
     tensors = kernel("feedforward", recipe.feedforward).gated if model.gated else _plain(model)
     active = model.experts_per_token or 1
     routed = (2 * active + 1) * model.d_model if model.experts else 0  # gathered in, weighed out, and their sum
-    return recipe.compute * (tensors * active * model.feedforward + routed)
+    return recipe.inner * (tensors * active * model.feedforward + routed)
 
 
 def _plain(model: ModelFacts) -> int:
@@ -147,7 +149,7 @@ def _masks(model: ModelFacts) -> float:
 def _backward(model: ModelFacts, recipe: Recipe) -> float:
     """The gradients of the feed-forward's tensors, and of the layer's output; its input is freed by then if kept."""
     active = model.experts_per_token / model.experts if model.experts else 1.0
-    inner = recipe.compute * model.feedforward * active
+    inner = recipe.inner * model.feedforward * active
     tensors = (3 if model.gated else 2) - (1 if recipe.method == "full" else 0)
     output = (2 if recipe.checkpointing else 1) * recipe.residual * model.d_model
     return tensors * inner + output

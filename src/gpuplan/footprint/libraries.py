@@ -90,6 +90,7 @@ def _common(model: ModelFacts, asked: Description) -> Recipe:
         outside=outside,
         trained_bytes=4 if storage == "fp32" else 2,
         compute=compute,
+        inner=compute,
         residual=4 if storage == "fp32" else 2,
         autocast=autocast,
         optimizer=asked.optimizer or "adamw",
@@ -119,7 +120,7 @@ def _hugging_face(model: ModelFacts, recipe: Recipe, asked: Description) -> Reci
         keeps_gradients=bool(asked.torch_version) and _before(asked.torch_version, SET_TO_NONE_SINCE),
     )
     if asked.upcast_norms and asked.world == 1:  # FSDP casts what a layer is given back to 16 bits
-        recipe = replace(recipe, residual=4)
+        recipe = replace(recipe, residual=4, inner=4)
     if asked.sharded_fp32 and not low_rank:
         recipe = replace(recipe, storage="fp32", outside="fp32", trained_bytes=4)
     return recipe
@@ -154,7 +155,6 @@ def _hugging_face_loss(model: ModelFacts, recipe: Recipe, asked: Description) ->
 
 def _litgpt(model: ModelFacts, recipe: Recipe, asked: Description) -> Recipe:
     quantised = recipe.storage not in {"fp32", "bf16"}
-    adapter = recipe.method in {"adapter", "adapter_v2"}
     return replace(
         recipe,
         loss="fused_linear" if "linear_loss" in asked.fused else "litgpt_chunked",
@@ -164,7 +164,8 @@ def _litgpt(model: ModelFacts, recipe: Recipe, asked: Description) -> Recipe:
         frozen_inputs=quantised and not _newer_bitsandbytes(asked),
         quantised_head=quantised,
         tied=False if model.family.startswith("falcon") else None,
-        first_trained_layer=2 if adapter else 0,
+        first_trained_layer=2 if recipe.method == "adapter" else 0,
+        attention="math" if model.kv_heads == 1 < model.heads else recipe.attention,
         reshards=not _before(asked.torch_version or NEWEST, FREES_FROZEN_SHARDS_SINCE),
         accumulation=1,
     )
@@ -179,7 +180,7 @@ def _torchtune(model: ModelFacts, recipe: Recipe, asked: Description) -> Recipe:
     del model
     return replace(
         recipe,
-        loss="torchtune_chunked" if "chunked_loss" in asked.fused or asked.compiled else "torchtune_full",
+        loss="torchtune_chunked" if "chunked_loss" in asked.fused else "torchtune_full",
         optimizer="adamw_fused" if recipe.optimizer == "adamw" else recipe.optimizer,
         adapter_dropout=bool(asked.dropout),
     )

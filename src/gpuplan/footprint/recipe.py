@@ -14,7 +14,7 @@ Storage = Literal["fp32", "bf16", "int8", "nf4", "nf4_dq", "gptq4"]
 Method = Literal["full", "lora", "adapter", "adapter_v2", "inference"]
 OptimizerName = Literal[
     "adamw", "adamw_fused", "adamw_loop", "adamw_in_backward", "adamw_paged", "adamw_8bit", "adamw_8bit_paged",
-    "adamw_8bit_in_backward", "adamw_4bit", "adafactor", "sgd", "sgd_momentum", "none",
+    "adamw_8bit_in_backward", "adamw_8bit_paged_in_backward", "adamw_4bit", "adafactor", "sgd", "sgd_momentum", "none",
 ]  # fmt: skip
 
 STORAGE_BYTES: dict[Storage, float] = {
@@ -50,6 +50,7 @@ OPTIMIZERS: dict[OptimizerName, Optimizer] = {
     "adamw_8bit": Optimizer(state_bytes=2.06, largest=1),
     "adamw_8bit_paged": Optimizer(largest=1),
     "adamw_8bit_in_backward": Optimizer(state_bytes=2.06, in_backward=True),
+    "adamw_8bit_paged_in_backward": Optimizer(in_backward=True),
     "adamw_4bit": Optimizer(state_bytes=1.06, largest=1),
     "adafactor": Optimizer(largest=3),
     "sgd": Optimizer(),
@@ -65,7 +66,8 @@ class Recipe:
     """One way to train one model; the defaults are a full fine-tuning in pure 16-bit precision by current libraries.
 
     `storage` is that of the layers' matrices, `outside` that of embedding, head and norms. `trained_bytes` is one
-    trained parameter's; `compute` an activation's. `residual` is an element's of the stream between layers.
+    trained parameter's; `compute` an activation's, `inner` one's of the feed-forward's inner width, and `residual`
+    an element's of the stream between layers.
     """
 
     method: Method = "full"
@@ -73,6 +75,7 @@ class Recipe:
     outside: Storage = "bf16"
     trained_bytes: int = 2
     compute: int = 2
+    inner: int = 2
     residual: int = 2
     autocast: bool = False
     optimizer: OptimizerName = "adamw"

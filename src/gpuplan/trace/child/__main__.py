@@ -8,12 +8,46 @@ FOLDER = __file__.rpartition("/")[0] or "."
 sys.path[:] = [path for path in sys.path if path != FOLDER]
 
 import importlib.util  # noqa: E402  the user's modules could hide those of the standard library until here
+import json  # noqa: E402
+import re  # noqa: E402
+from typing import Dict, Optional  # noqa: E402
 
 PACKAGE = "gpuplan_trace_child"
+OLDEST_PYTHON = (3, 9)
+OLDEST_TORCH = (2, 4)
 
 
-def main() -> int:
-    """Load this folder as a package of its own name and run it."""
+def main(path: str) -> int:
+    """Run the tracer, or say in its place why this Python cannot."""
+    failure = find_obstacle()
+    if failure is None:
+        load_package()
+        return int(importlib.import_module(PACKAGE + ".program").main(path))
+    with open(path, encoding="utf-8") as file:
+        result = json.load(file)["result"]
+    with open(result, "w", encoding="utf-8") as file:
+        json.dump({"failure": failure}, file)
+    return 0
+
+
+def find_obstacle() -> Optional[Dict[str, str]]:
+    """What this Python lacks."""
+    if sys.version_info < OLDEST_PYTHON:
+        return {"kind": "old_python", "text": "{}.{}".format(*sys.version_info[:2])}
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        return {"kind": "no_torch" if error.name == "torch" else "broken_torch", "text": str(error)}
+    except (ImportError, OSError, RuntimeError) as error:
+        return {"kind": "broken_torch", "text": str(error)}
+    version = re.match(r"(\d+)\.(\d+)", torch.__version__)
+    if version and (int(version[1]), int(version[2])) < OLDEST_TORCH:
+        return {"kind": "old_torch", "text": str(torch.__version__)}
+    return None
+
+
+def load_package() -> None:
+    """Make this folder a package of a name that no user has."""
     specification = importlib.util.spec_from_file_location(
         PACKAGE, FOLDER + "/__init__.py", submodule_search_locations=[FOLDER]
     )
@@ -22,9 +56,7 @@ def main() -> int:
     package = importlib.util.module_from_spec(specification)
     sys.modules[PACKAGE] = package
     specification.loader.exec_module(package)
-    program = importlib.import_module(PACKAGE + ".program")
-    return int(program.main(sys.argv[1]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

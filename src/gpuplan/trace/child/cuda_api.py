@@ -113,6 +113,7 @@ def _is_overridden(value: Any) -> bool:
 
 
 def _as_it_is(model: Any = None, **_options: Any) -> Any:
+    STATE.notes.add("compile")
     return model if model is not None else _as_it_is
 
 

@@ -8,6 +8,7 @@ from .categories import KEPT
 from .compare import difference_between
 from .envelope import Line, line_through
 from .moments import find_moments, most_at_once
+from .notes import notes_of
 from .stream import stream_of
 from .stretch import Stretch, stretch_of
 from .totals import by_class, by_kernel, precision_of
@@ -20,15 +21,15 @@ __all__ = ["document_of"]
 SAVED = frozenset(("parameters", "optimizer"))
 
 
-def document_of(observations: Sequence[Observation]) -> Dict[str, Any]:
+def document_of(observations: Sequence[Observation], *, workdir: str) -> Dict[str, Any]:
     """Both as one trace of lines, or each by itself where they differ."""
     stretches = [stretch_of(observation) for observation in observations]
     difference = difference_between(observations, stretches)
     groups: List[Sequence[Observation]] = [observations] if difference is None else [[one] for one in observations]
-    return {"difference": difference, "traces": [_trace(group) for group in groups]}
+    return {"difference": difference, "traces": [_trace(group, workdir) for group in groups]}
 
 
-def _trace(observations: Sequence[Observation]) -> Dict[str, Any]:
+def _trace(observations: Sequence[Observation], workdir: str) -> Dict[str, Any]:
     last = observations[-1]
     batches = [observation.batch for observation in observations]
     stretches = [stretch_of(observation) for observation in observations]
@@ -47,11 +48,9 @@ def _trace(observations: Sequence[Observation]) -> Dict[str, Any]:
         "kernels": by_kernel(deeds, batches),
         "stream": _stream(observations, stretch, lines),
         "sites": last.sites,
-        **{name: getattr(last, name) for name in FACTS},
+        "steps": last.steps,
+        "assumptions": notes_of(last, workdir=workdir),
     }
-
-
-FACTS = ("steps", "leak_bytes", "cycle_bytes", "host_bytes", "guesses", "attention")
 
 
 def _lines(batches: Sequence[int], sizes: Sequence[Sequence[int]]) -> List[Line]:

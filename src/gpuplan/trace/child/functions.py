@@ -37,6 +37,7 @@ class Functions(TorchFunctionMode):
         self._handlers.update(kernels(self.autocast))
         self._handlers.update(dict.fromkeys(_device_constructors(), construct))
         self._handlers.update(transfers())
+        self._handlers.update(dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), _recur))
         self._handlers[torch._C._nn.scaled_dot_product_attention] = self.attention
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -52,6 +53,11 @@ class Functions(TorchFunctionMode):
         if self.autocast.is_on():
             return self.autocast.call(func, self.autocast.policies[func], args, kwargs)
         return func(*args, **kwargs)
+
+
+def _recur(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
+    STATE.notes.add("recurrent")
+    return func(*args, **kwargs)
 
 
 def construct(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:

@@ -43,6 +43,7 @@ class Observation(NamedTuple):
     persistent: List[int]
     guesses: Dict[str, int]
     attention: Dict[str, int]
+    notes: List[str]
     sites: List[Any]
 
 
@@ -126,6 +127,7 @@ class _Runner:
             persistent=sorted(self.owners.persistent),
             guesses={str(site): count for site, count in session.dispatch.guesses.items()},
             attention=dict(session.functions.attention.chosen),
+            notes=sorted(STATE.notes),
             sites=session.sites.table,
         )
 

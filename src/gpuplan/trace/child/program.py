@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -30,12 +31,23 @@ FORMAT = 1
 def main(path: str) -> int:
     """Trace what the request asks for and write the result."""
     request = read_request(path)
+    os.chdir(request.workdir)
     with open(request.crash, "w", encoding="utf-8") as crash:
         faulthandler.enable(crash)
+        # gpuplan asks with this signal where the program is, before it ends it.
         faulthandler.register(signal.SIGUSR2, crash)
-        os.chdir(request.workdir)
+        _limit_memory(request.memory_limit_bytes)
         _write(request.result, _document(request))
     return 0
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    """An error at the line that asks for too much; gpuplan's own watch sees only the process as a whole.
+
+    Private writable memory is what counts: a limit on address space would stop PyTorch's libraries from loading.
+    """
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _document(request: Request) -> Dict[str, Any]:
@@ -65,7 +77,7 @@ def _document(request: Request) -> Dict[str, Any]:
         "packages": packages(),
         "import_s": imported - started,
         "trace_s": time.monotonic() - imported,
-        **document_of(observations),
+        **document_of(observations, workdir=request.workdir),
     }
 
 

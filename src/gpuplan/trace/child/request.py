@@ -19,6 +19,7 @@ class Request(NamedTuple):
     workdir: str
     gpu: bool
     capability: Tuple[int, int]
+    memory_limit_bytes: int
     result: str
     crash: str
 

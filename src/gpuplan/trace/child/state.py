@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ class State:
         self.muted = False
         """True while something is made that the real program does not make."""
         self.ledger: Optional[Ledger] = None
+        self.notes: Set[str] = set()
+        """What happened that the user should know of: keys of `notes.NOTES`."""
 
 
 STATE = State()

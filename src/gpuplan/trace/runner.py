@@ -1,0 +1,163 @@
+"""Traces a function of the user's in the user's own Python, within limits, and keeps the answer. It never imports torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from gpuplan.errors import UserError
+from gpuplan.trace import cache
+from gpuplan.trace.failures import Asked, explain_end, explain_failure, explain_start
+from gpuplan.trace.process import run_limited
+from gpuplan.trace.result import Traced, read_document
+from gpuplan.units import GIB
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuplan.model import Scalar
+
+__all__ = ["Limits", "trace"]
+
+CHILD = Path(__file__).parent / "child"
+TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+CAPABILITY = re.compile(r"\d{1,2}\.\d")
+QUIET = {
+    "CUDA_VISIBLE_DEVICES": "",  # a GPU that is there stays untouched
+    "OMP_NUM_THREADS": "1",  # nothing is computed, and a process with threads cannot fork
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Limits(NamedTuple):
+    """How much of this machine a trace may take."""
+
+    timeout_s: float = 120.0
+    memory_bytes: int = 8 * GIB
+
+
+def trace(
+    target: str,
+    settings: Mapping[str, Scalar],
+    *,
+    python: str | None = None,
+    workdir: Path | None = None,
+    micro_batch: str | None = None,
+    batches: Sequence[int] = (),
+    device: Literal["cuda", "cpu"] = "cuda",
+    compute_capability: str = "8.0",
+    variables: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+    cache_folder: Path | None = None,
+) -> Traced:
+    """What one training step of `target` ("module:function") needs, as a function of the micro-batch.
+
+    `micro_batch` names its setting, `batches` are one or two values to trace it at; by default the one in the settings
+    and twice as many. Raises UserError that names the line of the user's program where it failed.
+    """
+    limits = limits or Limits()
+    asked = Asked(
+        target=target,
+        python=_interpreter(python),
+        workdir=(workdir or Path()).resolve(),
+        timeout_s=limits.timeout_s,
+        memory_limit_bytes=limits.memory_bytes,
+    )
+    request = _request(asked, settings, micro_batch=micro_batch, batches=batches, device=device, capability=compute_capability)
+    key = cache.key_of({**request, "variables": dict(variables or {})}, asked.python)
+    started = time.monotonic()
+    known = cache.load(cache_folder, key) if cache_folder else None
+    document = known or _run(asked, request, variables or {})
+    if known is None and cache_folder:
+        cache.save(cache_folder, key, document, document["files"])
+    return read_document(
+        document, target=target, from_cache=known is not None, duration_s=time.monotonic() - started
+    )
+
+
+def _interpreter(python: str | None) -> str:
+    """The path of a Python; symbolic links are kept, as a virtual environment is one."""
+    if python is None:
+        return sys.executable
+    return shutil.which(python) or str(Path(python).absolute())
+
+
+def _request(
+    asked: Asked,
+    settings: Mapping[str, Scalar],
+    *,
+    micro_batch: str | None,
+    batches: Sequence[int],
+    device: str,
+    capability: str,
+) -> dict[str, Any]:
+    """What the child is asked; raises UserError for what makes no sense to ask."""
+    if not TARGET.fullmatch(asked.target):
+        raise UserError(f"{asked.target!r} is not a function to trace", hint="write module:function, as in mytrain:make_step")
+    if not asked.workdir.is_dir():
+        raise UserError(f"there is no folder {asked.workdir}", hint="set `environment.workdir` to where the program runs")
+    if not CAPABILITY.fullmatch(capability):
+        raise UserError(f"{capability!r} is not a compute capability", hint="write one such as 8.0 (A100) or 9.0 (H100)")
+    module, _, function = asked.target.partition(":")
+    return {
+        "module": module,
+        "function": function,
+        "settings": dict(settings),
+        "varied": micro_batch,
+        "batches": _batches(settings, micro_batch, batches),
+        "workdir": str(asked.workdir),
+        "gpu": device == "cuda",
+        "capability": [int(part) for part in capability.split(".")],
+        "memory_limit_bytes": asked.memory_limit_bytes,
+    }
+
+
+def _batches(settings: Mapping[str, Scalar], micro_batch: str | None, batches: Sequence[int]) -> list[int]:
+    """The batches to trace at. Batch 1 is left out where there is a choice: programs often treat it apart."""
+    if micro_batch is None:
+        return [1]
+    if batches:
+        if not 1 <= len(set(batches)) <= 2 or min(batches) < 1:
+            raise UserError(f"cannot trace at the batches {list(batches)}", hint="give one or two, from 1 on")
+        return sorted(set(batches))
+    value = settings.get(micro_batch)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(
+            f"the setting {micro_batch!r} is no micro-batch: {value!r}",
+            hint="name the setting with a whole number of rows in `roles.micro_batch`",
+        )
+    return [max(2, value), 2 * max(2, value)]
+
+
+def _run(asked: Asked, request: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="gpuplan-trace-") as name:
+        folder = Path(name)
+        result, crash = folder / "result.json", folder / "crash.txt"
+        crash.touch()
+        paths = {"result": str(result), "crash": str(crash)}
+        (folder / "request.json").write_text(json.dumps({**request, **paths}), "utf-8")
+        try:
+            ended = run_limited(
+                [asked.python, str(CHILD), str(folder / "request.json")],
+                workdir=asked.workdir,
+                variables={**variables, **QUIET},
+                timeout_s=asked.timeout_s,
+                memory_limit_bytes=asked.memory_limit_bytes,
+                last_words=lambda: crash.stat().st_size > 0,
+            )
+        except OSError as error:
+            raise explain_start(error, asked) from None
+        if ended.stopped or not result.is_file():
+            raise explain_end(ended, crash.read_text("utf-8", "replace"), asked)
+        document: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    if "failure" in document:
+        raise explain_failure(document["failure"], asked)
+    return document
