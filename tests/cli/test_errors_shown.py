@@ -89,3 +89,15 @@ def test_init_refuses_to_overwrite_and_its_spec_is_sound(sweep: Sweep) -> None:
 
 def test_colour_only_where_it_is_wanted(sweep: Sweep) -> None:
     assert "\x1b[" not in sweep.run("plan").stdout
+
+
+def test_fit_answers_for_gpus_that_are_not_here(sweep: Sweep) -> None:
+    text = (sweep.folder / "experiment.yaml").read_text()
+    model = "{kind: decoder, layers: 2, d_model: 64, heads: 2, feedforward: 128, vocabulary: 1000, sequence: 32}"
+    sweep.write(text + f"settings: {{bs: 4}}\nroles: {{micro_batch: bs}}\nfootprint: {{model: {model}}}\n")
+    answer = sweep.json("fit", "--gpus", "4090,A100", "--batches", "1,2")
+    assert next(one["gpu"] for one in answer["gpus"]) == "RTX 4090"
+    assert all(one["largest_batch"] > 1000 for one in answer["gpus"])
+    assert "RTX 4090" in sweep.run("fit").stdout
+    assert "near:" in sweep.run("fit", "--gpus", "RTX 4091", code=2).stderr
+    assert "whole numbers" in sweep.run("fit", "--batches", "1,x", code=2).stderr

@@ -141,7 +141,7 @@ def test_a_run_whose_shim_dies_is_run_again(bench: Bench) -> None:
             os.kill(pid, 9)
 
     def started() -> bool:
-        return (bench.base / "ran").exists()
+        return (bench.base / "ran").exists() and (bench.base / "ran").read_text() == "x\n"
 
     def kill_shim_then_command() -> None:
         status = record_of.read_status(bench.folder("a"))

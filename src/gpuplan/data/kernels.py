@@ -27,6 +27,7 @@ class Kernel:
     evidence: tuple[str, ...]
     since: str = ""
     until: str = ""
+    fallback: str = ""
     copies: Literal["each", "once", "shared"] = "each"
     forward: float = 0.0
     backward: float = 0.0
@@ -60,6 +61,6 @@ def kernels() -> dict[tuple[str, str], Kernel]:
 
 def _kernel(kind: str, name: str, row: dict[str, Any], sources: dict[str, str]) -> Kernel:
     numbers = {key: float(row[key]) for key in UNITS if key in row}
-    texts = {key: row[key] for key in ("about", "status", "since", "until", "copies") if key in row}
+    texts = {key: row[key] for key in ("about", "status", "since", "until", "copies", "fallback") if key in row}
     evidence = tuple(row["evidence"])
     return Kernel(kind=kind, name=name, source=sources[row["source"]], evidence=evidence, **numbers, **texts)

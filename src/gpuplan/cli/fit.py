@@ -1,0 +1,55 @@
+"""`gpuplan fit`: will it fit, with which batch, on which GPU, how many on a card?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gpuplan.cli.options import json_option, spec_from, spec_options, state_option
+from gpuplan.cli.output import console, emit_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuplan.cli.options import Given
+
+
+@click.command("fit")
+@spec_options
+@click.option("--run", "name", help="Which run; default: the first.")
+@click.option("--gpus", metavar="A,B", help="Which GPUs; default: compute.gpus, else a ladder from 8 to 192 GB.")
+@click.option("--batches", metavar="A,B", help="Which micro-batches; default: 1 to 128 by doubling.")
+@state_option
+@json_option
+def command(
+    given: Given, *, name: str | None, gpus: str | None, batches: str | None, state: Path, as_json: bool
+) -> None:
+    """GPUs x micro-batches for one run of SPEC: memory, what fits, the largest batch, runs on a card."""
+    from gpuplan.flow.fit import fit_run  # noqa: PLC0415
+    from gpuplan.flow.state import State  # noqa: PLC0415
+    from gpuplan.report.fitted import fit_table  # noqa: PLC0415
+    from gpuplan.report.render import as_rich  # noqa: PLC0415
+
+    found = fit_run(spec_from(given), State(state), name=name, gpus=gpus, batches=batches)
+    if as_json:
+        emit_json(
+            {
+                "schema": "gpuplan.fit/1",
+                "run": found.run.name,
+                "batches": list(found.batches),
+                "gpus": [
+                    {
+                        "gpu": one.gpu.name,
+                        "largest_batch": one.largest_batch,
+                        "runs_on_a_card": one.copies,
+                        "memory": [memory.model_dump(mode="json") for memory in one.at_batches],
+                    }
+                    for one in found.fits
+                ],
+            }
+        )
+        return
+    out = console()
+    out.print(as_rich(fit_table(found.run, found.fits, found.batches), width=out.width))
+    out.print(found.fits[0].at_batches[0].device_bytes.because)
