@@ -11,14 +11,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from memory_text import described, whole_number
+from memory_text import degree, described, summed, whole_number
 
 from gpuplan.data import find_gpu
+from gpuplan.data.images import find_image_network
 from gpuplan.data.models import find_model
+from gpuplan.footprint.convolution import ImageWorkload
 from gpuplan.footprint.libraries import prepare
 from gpuplan.footprint.lookalike import lookalike
 from gpuplan.footprint.perceptron import Perceptron, perceptron_of
-from gpuplan.footprint.training import Workload
+from gpuplan.footprint.recipe import OPTIMIZERS
+from gpuplan.footprint.training import Workload, split
 from gpuplan.units import GIB
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
     from gpuplan.data.models import ModelFacts
     from gpuplan.model import Gpu
+
+DETECTOR_PIXELS = 800.0 * 1333
+"""Of a detector's training image where none is stated (COCO at its usual size)."""
 
 __all__ = ["Metric", "Row", "read_rows"]
 
@@ -52,7 +58,9 @@ class Row:
     label: str
     gpu: Gpu | None
     capacity_bytes: float | None
-    work: Workload | Perceptron | None
+    work: Workload | Perceptron | ImageWorkload | None
+    torch: str = ""
+    ranks_summed: int = 1
     assumed: tuple[str, ...] = ()
     reason: str = ""
     excluded: str = ""
@@ -61,7 +69,9 @@ class Row:
 def read_rows(path: Path) -> list[Row]:
     """Every row of the file at `path`, in its order."""
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return [_row(number, {k: v or "" for k, v in raw.items() if k}) for number, raw in _numbered(csv.DictReader(file))]
+        return [
+            _row(number, {k: v or "" for k, v in raw.items() if k}) for number, raw in _numbered(csv.DictReader(file))
+        ]
 
 
 def _numbered(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -82,6 +92,8 @@ def _row(number: int, raw: Mapping[str, str]) -> Row:
         "measured_bytes": _bytes(raw),
         "label": raw.get("label", ""),
         "gpu": gpu,
+        "ranks_summed": (whole_number(raw.get("gpus", "")) or 1) if summed(raw) else 1,
+        "torch": described(raw).torch_version,
         "capacity_bytes": capacity * GIB or (float(gpu.memory_bytes) if gpu else None),
     }
     excluded = "measured outside of a training step" if NOT_A_STEP.search(raw.get("task", "").lower()) else ""
@@ -94,7 +106,7 @@ def _row(number: int, raw: Mapping[str, str]) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    work: Workload | Perceptron
+    work: Workload | Perceptron | ImageWorkload
     family: str
     assumed: tuple[str, ...]
 
@@ -102,6 +114,9 @@ class _Found:
 def _workload(raw: Mapping[str, str]) -> _Found:
     if raw.get("model", "").upper().startswith("MLP"):
         return _Found(perceptron_of(raw["model"], _millions(raw)), "mlp", ())
+    image = _image(raw)
+    if image is not None:
+        return _Found(image, "image", ("blocks fitted on other networks",))
     model, assumed = _model(raw)
     prepared = prepare(model, described(raw))
     sequence = whole_number(raw.get("seq_len", ""))
@@ -110,15 +125,30 @@ def _workload(raw: Mapping[str, str]) -> _Found:
     if not sequence:
         sequence = DEFAULT_SEQUENCE if prepared.recipe.trains else 64
         assumed = (*assumed, f"{sequence} tokens a row")
+    model = split(model, tensor=degree(raw, "tp"), pipeline=degree(raw, "pp"))
     work = Workload(model, prepared.recipe, sequence)
     return _Found(work, model.family, (*assumed, *prepared.assumed))
 
 
+def _image(raw: Mapping[str, str]) -> ImageWorkload | None:
+    facts = None if find_model(raw.get("model", "")) else find_image_network(raw.get("model", ""))
+    if facts is None:
+        return None
+    edges = re.search(r"(\d{2,4})\s*[x\u00d7]\s*(\d{2,4})", raw.get("seq_len", ""))
+    square = whole_number(raw.get("seq_len", ""))
+    pixels = float(int(edges.group(1)) * int(edges.group(2))) if edges else float(square**2)
+    if facts.detector and not pixels:
+        pixels = DETECTOR_PIXELS
+    asked = described(raw)
+    optimizer = OPTIMIZERS[asked.optimizer or "sgd_momentum"]
+    return ImageWorkload(facts, pixels, 2 if asked.precision == "amp" else 4, optimizer.state_ratio)
+
+
 def _model(raw: Mapping[str, str]) -> tuple[ModelFacts, tuple[str, ...]]:
-    name, millions = raw.get("model", ""), _millions(raw)
+    name = raw.get("model", "")
     model, assumed = find_model(name), ()
     if model is None:
-        model, assumed = lookalike(millions * 1e6, near=name), (f"dimensions of {name} are not known",)
+        model, assumed = lookalike(_millions(raw) * 1e6, near=name), (f"dimensions of {name} are not known",)
     labels = re.search(r"(\d+) labels", raw.get("task", ""))
     if labels or "classif" in raw.get("task", "") or "reward" in raw.get("task", ""):
         if not model.classes:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpuplan.footprint.libraries import Library
     from gpuplan.footprint.recipe import Method, OptimizerName, Storage
 
-__all__ = ["described", "whole_number"]
+__all__ = ["degree", "described", "summed", "whole_number"]
 
 ALL_LINEAR = ("q", "k", "v", "o", "gate", "up", "down")
 TARGET_WORDS = {
@@ -32,7 +32,7 @@ def described(row: Mapping[str, str]) -> Description:
     words = _words(row)
     method = _method(row)
     library = _library(row, words)
-    world = whole_number(row.get("gpus", "")) or 1
+    world = max(1, (whole_number(row.get("gpus", "")) or 1) // (degree(row, "tp") * degree(row, "pp")))
     return Description(
         library=library,
         library_version=_version("transformers", words),
@@ -47,7 +47,7 @@ def described(row: Mapping[str, str]) -> Description:
         checkpointing=_checkpointing(row, words),
         offload_activations="act offload" in words or "activation offload" in words,
         compiled=bool(re.search(r"compile(=yes|d?\b)", words)) and "compile=no" not in words,
-        attention="eager" if re.search(r"eager|math|no flash|without flash", row.get("attention", "").lower()) else "flash",
+        attention=_attention(row),
         fused=_fused(words),
         upcast_norms="prepare_model_for_kbit" in words or "kbit_training" in words,
         sharded_fp32="fp32 sharded" in words or "fp32 master" in words,
@@ -55,13 +55,37 @@ def described(row: Mapping[str, str]) -> Description:
         world=world,
         sharding=_sharding(row, words, world, method),
         accumulation=_accumulation(row, words),
+        offload=_offload(words),
     )
+
+
+def _attention(row: Mapping[str, str]) -> str:
+    """Fused unless only an unfused one is named: `sdpa/eager` may be either, and is fused where it can be."""
+    words = (row.get("attention") or "").lower()
+    return "eager" if re.search(r"eager|math|no flash|without flash", words) and "sdpa" not in words else "flash"
+
+
+def _offload(words: str) -> str:  # type: ignore[return-value]
+    if re.search(r"optimizer offload|offload(ed)? optimizer|states? offload", words):
+        return "optimizer"
+    return "parameters" if re.search(r"cpu[ _-]?offload|offload(ed)? to cpu|param(eter)?s? offload", words) else "none"
+
+
+def degree(row: Mapping[str, str], kind: str) -> int:
+    """Ranks of tensor (`tp`) or pipeline (`pp`) parallelism that the row names; 1 where it names none."""
+    found = re.search(rf"\b{kind}[ =:-]*(\d{{1,4}})\b|\b(\d{{1,4}})[- ]?way {kind}\b", _words(row))
+    return max(1, int(found.group(1) or found.group(2))) if found else 1
 
 
 def whole_number(text: str) -> int:
     """The first whole number of `text`; 0 where there is none."""
     found = re.search(r"\d[\d,_]*", text or "")
     return int(re.sub(r"[,_]", "", found.group())[:12]) if found else 0
+
+
+def summed(row: Mapping[str, str]) -> bool:
+    """Whether the number is a sum over all ranks."""
+    return bool(re.search(r"sum (over|of)|summed|total (over|of|across)|all gpus together", _words(row)))
 
 
 def _words(row: Mapping[str, str]) -> str:
@@ -151,7 +175,11 @@ def _targets(row: Mapping[str, str], words: str) -> tuple[str, ...] | None:
     if re.search(r"all[ -]linear|all layers|all linear|mlp lora|\+ mlp|incl\.? mlp", words):
         return ALL_LINEAR
     found = re.search(r"targets? ([a-z_]+(?:,[ ]?[a-z_]+)*)", words) or re.search(r"\b([qkvo](?:,[qkvo])+)\b", words)
-    named = [TARGET_WORDS[word.strip()] for word in found.group(1).split(",") if word.strip() in TARGET_WORDS] if found else []
+    named = (
+        [TARGET_WORDS[word.strip()] for word in found.group(1).split(",") if word.strip() in TARGET_WORDS]
+        if found
+        else []
+    )
     if named:
         return tuple(dict.fromkeys(named))
     return ALL_LINEAR if "unsloth" in words else (("q", "v") if "torchtune" in (row.get("framework") or "") else None)
@@ -176,6 +204,8 @@ def _fused(words: str) -> frozenset[str]:
         found.add("linear_loss")
     if "liger" in words and "fused fast ce" not in words:
         found |= {"norm", "feedforward"}
+    if "full logits" in words:
+        found.add("whole_loss")
     if "chunked ce" in words or "chunked cross" in words:
         found.add("chunked_loss")
     return frozenset(found)

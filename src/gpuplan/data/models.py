@@ -12,7 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 __all__ = ["ModelFacts", "find_model", "models", "near_models"]
 
-SUFFIXES = ("-instruct", "-chat", "-hf", "-base", "-it", "-gptq", "-awq", "-bnb-4bit", "-unsloth", "-4bit", "-v0.1")
+SUFFIXES = (
+    "-instruct", "-chat", "-hf", "-base", "-it", "-gptq", "-awq", "-bnb-4bit", "-unsloth", "-4bit", "-v0.1",
+    "-int4", "-int8",
+)  # fmt: skip
 """What a name may end in without another shape of the model: tuned or quantised forms of it."""
 
 
@@ -40,6 +43,7 @@ class ModelFacts:
     qk_norm: bool = False
     head_bias: bool = False
     dropout: bool = False
+    weight_only_norm: bool = False
     positions: int = 0
     experts: int = 0
     experts_per_token: int = 0
@@ -113,4 +117,4 @@ def _candidates(name: str) -> list[str]:
 
 def _key(name: str) -> str:
     """`meta-llama/Llama-2-7b_hf` and `meta llama llama 2 7B HF` have one key."""
-    return "".join(re.findall(r"[a-z0-9.]+", name.lower()))
+    return "".join(re.findall(r"[a-z0-9.]+", name.lower().replace("1half", "1.5").replace("2half", "2.5")))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.units import GIB
+from gpuplan.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,16 +32,22 @@ class Fitted:
 
     segments_bytes: float = 0.25 * GIB
     transient: float = 0.10
-    optimizer: float = 0.05
+    optimizer: float = 0.07
     after_flush: float = 0.07
     communication_bytes: float = 2.0 * GIB
     sharded_transient: float = 0.17
     sharded_full: float = 0.30
-    convolution_bytes: float = 1.2 * GIB
+    convolution_bytes: float = 0.1 * GIB
     cached: Mapping[str, float] = field(default_factory=dict)
 
 
 FITTED = Fitted()
+
+
+NEAR = 1.08
+"""Up to this multiple of the room the prediction may be wrong, and the card is taken to be just full."""
+SMALLEST_SEGMENTS = 22.0 * MIB
+"""One segment of 20 MiB and one of 2 MiB."""
 
 
 class Step(NamedTuple):
@@ -73,11 +79,12 @@ def held_by(step: Step, *, room_bytes: float | None = None, fitted: Fitted = FIT
     reserved = max(_reserved(step, moment, fitted) for moment in step.moments)
     beside = fitted.communication_bytes if step.ranks > 1 else 0.0
     beside += fitted.convolution_bytes if step.convolutions else 0.0
-    least = allocated * (1 + fitted.after_flush / 2) + fitted.segments_bytes
+    least = allocated * (1 + fitted.after_flush / 2) + _segments(allocated, fitted)
     room = None if room_bytes is None else room_bytes - beside
-    flushed = room is not None and reserved > room
-    if flushed and room is not None:
-        reserved = max(allocated, min(allocated * (1 + fitted.after_flush) + fitted.segments_bytes, room))
+    flushed = room is not None and reserved > NEAR * room
+    if room is not None and reserved > room:
+        kept = allocated * (1 + fitted.after_flush) + _segments(allocated, fitted)
+        reserved = max(allocated, min(kept if flushed else reserved, room))
     return Held(allocated, reserved, reserved + beside, least + beside, flushed)
 
 
@@ -94,4 +101,9 @@ def _reserved(step: Step, moment: Moment, fitted: Fitted) -> float:
         extra = share * transient
     if alive.get("logits"):
         extra = max(extra, fitted.cached.get(step.loss, step.cached) * step.logits * step.batch)
-    return whole + extra + fitted.segments_bytes
+    return whole + extra + _segments(whole, fitted)
+
+
+def _segments(allocated: float, fitted: Fitted) -> float:
+    """Ends of segments, and for a small model not even one whole of each kind."""
+    return min(fitted.segments_bytes, SMALLEST_SEGMENTS + 0.1 * allocated)

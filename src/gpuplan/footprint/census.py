@@ -63,7 +63,7 @@ def census_of(model: ModelFacts, *, tied: bool | None = None) -> Census:
     shared = model.tied if tied is None else tied
     width = model.d_model
     matrices = _matrices(model)
-    norm = width * (2 if model.norm == "layer" else 1)
+    norm = width * (2 if model.norm == "layer" and not model.weight_only_norm else 1)
     return Census(
         matrices=matrices,
         layers=model.layers,

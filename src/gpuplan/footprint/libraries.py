@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Description", "Fused", "Library", "Prepared", "prepare"]
 
 Library = Literal["hf", "litgpt", "torchtune", "unsloth", "plain"]
-Fused = Literal["norm", "loss", "linear_loss", "chunked_loss", "adapter", "feedforward"]
+Fused = Literal["norm", "loss", "linear_loss", "chunked_loss", "whole_loss", "adapter", "feedforward"]
 Precision = Literal["fp32", "bf16", "amp"]
 
 NEVER_UPCAST = frozenset({"gpt_bigcode"})
@@ -61,6 +61,7 @@ class Description:
     world: int = 1
     sharding: Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "none"
     accumulation: int = 1
+    offload: Literal["none", "optimizer", "parameters"] = "none"
 
 
 class Prepared(NamedTuple):
@@ -105,6 +106,7 @@ def _common(model: ModelFacts, asked: Description) -> Recipe:
         feedforward="fused" if "feedforward" in asked.fused or asked.compiled else "stock",
         world=asked.world,
         sharding=asked.sharding,
+        offload=asked.offload,
     )
 
 
@@ -117,6 +119,7 @@ def _hugging_face(model: ModelFacts, recipe: Recipe, asked: Description) -> Reci
         adapter="foak" if "adapter" in asked.fused else "peft",
         trained_bytes=4 if low_rank else recipe.trained_bytes,
         copies_qkv=model.family == "mistral" and _before(version, COPIES_UNTIL),
+        keeps_streams=asked.sharding == "fsdp",
         keeps_gradients=bool(asked.torch_version) and _before(asked.torch_version, SET_TO_NONE_SINCE),
     )
     if asked.upcast_norms and asked.world == 1:  # FSDP casts what a layer is given back to 16 bits
@@ -180,7 +183,7 @@ def _torchtune(model: ModelFacts, recipe: Recipe, asked: Description) -> Recipe:
     del model
     return replace(
         recipe,
-        loss="torchtune_chunked" if "chunked_loss" in asked.fused else "torchtune_full",
+        loss="torchtune_full" if "whole_loss" in asked.fused else "torchtune_chunked",
         optimizer="adamw_fused" if recipe.optimizer == "adamw" else recipe.optimizer,
         adapter_dropout=bool(asked.dropout),
     )

@@ -33,4 +33,4 @@ def lookalike(parameters: float, *, near: str = "") -> ModelFacts:
 def _distance(model: ModelFacts, parameters: float, near: str) -> float:
     """Doublings between the sizes, less for a similar name."""
     likeness = difflib.SequenceMatcher(None, model.name.lower(), near.lower()).ratio() if near else 0.0
-    return abs(math.log2(model.parameters / parameters)) - 0.5 * likeness
+    return abs(math.log2(census_of(model).total / parameters)) - 0.5 * likeness

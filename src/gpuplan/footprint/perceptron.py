@@ -30,7 +30,9 @@ class Perceptron(NamedTuple):
         kept = Line(slope=self.layers * self.width * (4 * TENSORS_OF_A_LAYER + 1))
         fixed = {"parameters": Line(intercept=weights), "optimizer": Line(intercept=STATES * weights)}
         return (
-            Moment(phase="backward", alive_bytes=fixed | {"activations": kept, "gradients": Line(intercept=weights / 2)}),
+            Moment(
+                phase="backward", alive_bytes=fixed | {"activations": kept, "gradients": Line(intercept=weights / 2)}
+            ),
             Moment(
                 phase="optimizer",
                 alive_bytes=fixed | {"gradients": Line(intercept=weights), "temporaries": Line(intercept=weights)},

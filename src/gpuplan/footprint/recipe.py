@@ -99,6 +99,8 @@ class Recipe:
     world: int = 1
     sharding: Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "none"
     reshards: bool = True
+    keeps_streams: bool = False
+    offload: Literal["none", "optimizer", "parameters"] = "none"
     first_trained_layer: int = 0
 
     @property

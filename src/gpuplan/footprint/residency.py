@@ -54,7 +54,7 @@ def residency_of(model: ModelFacts, recipe: Recipe) -> Residency:
     full = recipe.method == "full"
     parameters = recipe.world if recipe.shards_parameters else 1
     spread = recipe.world if recipe.sharding in {"fsdp", "zero1", "zero2", "zero3"} else 1
-    return Residency(
+    held = Residency(
         weights=_stored(census, recipe) / parameters,
         adapters=0.0 if full else trained_bytes / parameters,
         gradients=0.0 if optimizer.in_backward else trained_bytes / (1 if recipe.sharding == "zero1" else spread),
@@ -68,6 +68,17 @@ def residency_of(model: ModelFacts, recipe: Recipe) -> Residency:
         layer_gradient=float(_unsharded_bytes(recipe) * model.d_model * model.feedforward) if full else 0.0,
         trained=trained,
     )
+    return _offloaded(held, recipe)
+
+
+def _offloaded(held: Residency, recipe: Recipe) -> Residency:
+    """What the host holds is not on the device."""
+    if recipe.offload == "none":
+        return held
+    held = held._replace(states=0.0, step=0.0)
+    if recipe.offload == "optimizer":
+        return held
+    return held._replace(weights=0.0, adapters=0.0, gradients=0.0)
 
 
 def _trained(model: ModelFacts, recipe: Recipe, census: Census) -> int:

@@ -6,6 +6,7 @@ the same time, and it never looks at a GPU.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gpuplan.data.models import ModelFacts
     from gpuplan.footprint.recipe import Recipe
 
-__all__ = ["Workload", "moments_of", "peak_of"]
+__all__ = ["Workload", "moments_of", "peak_of", "split"]
 
 WORKSPACE_BYTES = 2 * 8_519_680.0
 """cuBLAS keeps 4096 KiB x 2 + 16 KiB x 8 for each handle and stream on Ampere and earlier (torch documentation of
@@ -43,6 +44,18 @@ class Workload(NamedTuple):
         if self.model.classes:
             return self.model.classes
         return self.model.vocabulary * (self.sequence if self.predictions is None else self.predictions)
+
+
+def split(model: ModelFacts, *, tensor: int = 1, pipeline: int = 1) -> ModelFacts:
+    """The part of `model` that one rank computes under tensor and pipeline parallelism, each dimension rounded up."""
+    return replace(
+        model,
+        layers=-(-model.layers // pipeline),
+        heads=-(-model.heads // tensor),
+        kv_heads=-(-model.kv_heads // tensor),
+        feedforward=-(-model.feedforward // tensor),
+        vocabulary=-(-model.vocabulary // tensor),
+    )
 
 
 class _Step(NamedTuple):
@@ -108,10 +121,10 @@ def _last_layer(step: _Step) -> Moment:
 def _first_layer(step: _Step) -> Moment:
     """Its backward pass, with the gradients of all the others.
 
-    Hooks that free frozen shards keep the stream between all layers, and its gradients, to the end.
+    FSDP1's hooks that free frozen shards keep the stream between all layers, and its gradients, to the end.
     """
     recipe, layers = step.work.recipe, step.work.model.layers
-    hooked = recipe.shards_parameters and recipe.method != "full" and recipe.reshards
+    hooked = recipe.shards_parameters and recipe.method != "full" and recipe.keeps_streams
     streams = 2 * layers - 2 if hooked else 1
     retained = streams * step.boundary if recipe.checkpointing else 0.0
     own = step.held.head_gradient + step.held.layer_gradient if recipe.shards_parameters else 0.0
@@ -121,9 +134,7 @@ def _first_layer(step: _Step) -> Moment:
         gradients=Line(intercept=step.held.gradients + own),
         buffers=Line(intercept=step.held.gathered_late),
         activations=Line(slope=retained + step.kept),
-        temporaries=Line(
-            intercept=step.held.casts / max(layers, 1), slope=step.work.sequence * step.layer.backward
-        ),
+        temporaries=Line(intercept=step.held.casts / max(layers, 1), slope=step.work.sequence * step.layer.backward),
     )
 
 

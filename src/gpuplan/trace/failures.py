@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gpuplan.trace.process import Ended
 
-__all__ = ["Asked", "explain_end", "explain_failure", "explain_start"]
+__all__ = ["Asked", "explain_end", "explain_failure", "explain_start", "last_line"]
 
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 PACKAGES = ("site-packages", "dist-packages")
@@ -55,7 +55,7 @@ def explain_failure(failure: Mapping[str, Any], asked: Asked) -> UserError:
 
 def explain_end(ended: Ended, crash: str, asked: Asked) -> UserError:
     """The error for a child that left no answer: a limit, a crash, or an exit of its own."""
-    where = _last_line(crash, asked) or asked.target
+    where = last_line(crash, asked) or asked.target
     if ended.stopped == "time":
         return UserError(
             f"{where}: the trace did not end within {format_duration(asked.timeout_s)}; this line was running",
@@ -67,6 +67,8 @@ def explain_end(ended: Ended, crash: str, asked: Asked) -> UserError:
             f"{where}: the trace took more than {limit} of this machine's memory; this line was running",
             hint="make arrays with torch, which has no memory while it is traced, or only as large as one batch",
         )
+    if "SyntaxError" in ended.output and "__main__.py" in ended.output:
+        return _explain_python("old_python", "too old", asked)
     if ended.code < 0:
         name = signal.Signals(-ended.code).name
         return UserError(f"{where}: the interpreter crashed ({name}){_said(ended)}", hint=_crash_hint(name))
@@ -89,7 +91,7 @@ def _explain_python(kind: str, text: str, asked: Asked) -> UserError:
         "no_torch": "has no PyTorch",
         "old_torch": f"has PyTorch {text}; a trace needs 2.4 or newer",
         "broken_torch": f"cannot load its PyTorch: {text}",
-        "old_python": f"is Python {text}; a trace needs 3.9 or newer",
+        "old_python": f"is {text}; a trace needs Python 3.9 or newer",
     }[kind]
     install = "set `environment.python` to the Python that runs the program"
     if kind == "no_torch":
@@ -119,7 +121,7 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
             "return a function without arguments: forward, backward and optimizer step of one batch",
         ),
         "exit": (
-            f"it ended the interpreter {doing} (exit code {text or 0})",
+            f"it ended the interpreter {doing} (sys.exit: {text or 0})",
             "keep what runs as a program below `if __name__ == '__main__':`",
         ),
         "syntax": (f"it is not valid Python: {text}", "correct it, or set `environment.python` to the version it is for"),
@@ -145,7 +147,7 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
             "does the program call os._exit, or replace its process?",
         ),
     }
-    return sentences.get(kind, (f"{name} {doing}", "it fails in the same way outside of gpuplan, or says so: please report"))
+    return sentences.get(kind, (f"{name} {doing}", "if it runs with real tensors, gpuplan's tracer is at fault: please report it"))
 
 
 def _where(failure: Mapping[str, Any], asked: Asked) -> str:
@@ -161,11 +163,11 @@ def _relative(path: str, workdir: Path) -> str:
         return path
 
 
-def _last_line(crash: str, asked: Asked) -> str | None:
+def last_line(crash: str, asked: Asked) -> str | None:
     """The innermost line of the user's files in what Python's fault handler wrote."""
     for path, line, _ in FRAME.findall(crash):
         relative = _relative(path, asked.workdir)
-        if not Path(relative).is_absolute() and not any(part in path for part in PACKAGES):
+        if Path(path).is_absolute() and relative != path and not any(part in path for part in PACKAGES):
             return f"{relative}:{line}"
     return None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gpuplan.errors import UserError
 from gpuplan.trace import cache
-from gpuplan.trace.failures import Asked, explain_end, explain_failure, explain_start
+from gpuplan.trace.failures import Asked, explain_end, explain_failure, explain_start, last_line
 from gpuplan.trace.process import run_limited
 from gpuplan.trace.result import Traced, read_document
 from gpuplan.units import GIB
@@ -151,7 +151,7 @@ def _run(asked: Asked, request: Mapping[str, Any], variables: Mapping[str, str])
                 variables={**variables, **QUIET},
                 timeout_s=asked.timeout_s,
                 memory_limit_bytes=asked.memory_limit_bytes,
-                last_words=lambda: crash.stat().st_size > 0,
+                last_words=lambda: last_line(crash.read_text("utf-8", "replace"), asked) is not None,
             )
         except OSError as error:
             raise explain_start(error, asked) from None

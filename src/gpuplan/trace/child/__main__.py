@@ -9,6 +9,7 @@ sys.path[:] = [path for path in sys.path if path != FOLDER]
 
 import importlib.util  # noqa: E402  the user's modules could hide those of the standard library until here
 import json  # noqa: E402
+import os  # noqa: E402
 import re  # noqa: E402
 from typing import Dict, Optional  # noqa: E402
 
@@ -33,7 +34,7 @@ def main(path: str) -> int:
 def find_obstacle() -> Optional[Dict[str, str]]:
     """What this Python lacks."""
     if sys.version_info < OLDEST_PYTHON:
-        return {"kind": "old_python", "text": "{}.{}".format(*sys.version_info[:2])}
+        return {"kind": "old_python", "text": "Python {}.{}".format(*sys.version_info[:2])}
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -59,4 +60,7 @@ def load_package() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    code = main(sys.argv[1])
+    sys.stdout.flush()
+    # Threads of the user's program would keep the interpreter from ending.
+    os._exit(code)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .devices import is_meta, on_device
+from .devices import asks_for_gpu, is_meta, on_device
 from .ledger import Allocation, Ledger
 from .shapes import Shapes, compute, tensors_in
-from .state import STATE
+from .state import STATE, placing
 from .unknowable import ALL_TRUE, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
 from .workspaces import NOTHING, workspaces_of
@@ -57,11 +57,13 @@ class Dispatch(TorchDispatchMode):
         if kwargs:
             inputs += tensors_in(tuple(kwargs.values()))
         without_memory = [tensor for tensor in inputs if is_meta(tensor)]
-        if inputs and not without_memory:
+        if inputs and not without_memory and not _is_gpu(kwargs.get("device")):
             return self._compute(func, args, kwargs, facts=facts, inputs=inputs)
         if func is VALUE_OF:
             self.guesses[self.sites.here()] += 1
             return guess_of(args[0])
+        if kwargs.get("device") is not None:
+            return self._place(func, args, kwargs, facts=facts, inputs=inputs)
         if len(without_memory) < len(inputs):
             if not is_meta(inputs[0]) and facts.name.endswith("_") and inputs[0].dim():
                 return args[0]  # values that nobody has go into a real tensor
@@ -71,6 +73,19 @@ class Dispatch(TorchDispatchMode):
             self._note(facts, args, kwargs, result=result, inputs=inputs)
         if func in TRUTHS:
             setattr(result, ALL_TRUE, True)
+        return result
+
+    def _place(
+        self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any], *, facts: Facts, inputs: List[torch.Tensor]
+    ) -> Any:
+        """A device named by code that runs where the function mode is off, as hooks of autograd do."""
+        device = kwargs["device"]
+        if device.type == "cpu" and not inputs:
+            return func(*args, **kwargs)
+        with placing(STATE.place if device.type == "meta" else asks_for_gpu(device)):
+            kwargs = {**kwargs, "device": torch.device("meta")}
+            result = self.shapes.result_of(func, args, kwargs, is_view=facts.is_view)
+            self._note(facts, args, kwargs, result=result, inputs=inputs)
         return result
 
     def _compute(
@@ -128,6 +143,10 @@ class Dispatch(TorchDispatchMode):
                 placed=STATE.place is True,
             )
             self.ledger.add(storage, allocation)
+
+
+def _is_gpu(device: Any) -> bool:
+    return device is not None and device.type == "cuda"
 
 
 def _as_meta(values: Sequence[Any]) -> List[Any]:

@@ -59,7 +59,7 @@ def observe(session: Session, function: Callable[[Dict[str, Any]], Any], setting
         runner.run(step)
         if runner.is_steady:
             break
-    if STATE.gpu and not runner.owners.numbers["parameters"] and session.ledger.alive_bytes == 0:
+    if STATE.gpu and not session.ledger.allocations:
         raise RefusedError("no_gpu", "nothing that it makes goes to the GPU")
     return runner.observation(batch)
 

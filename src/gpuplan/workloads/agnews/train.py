@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from gpuplan.workloads.agnews.data import Rows, load
+from gpuplan.workloads.agnews.data import Rows, Splits, load
 from gpuplan.workloads.agnews.errors import DivergedError
 from gpuplan.workloads.agnews.evaluate import Evaluation, evaluate
 from gpuplan.workloads.agnews.history import Epoch
@@ -39,14 +39,19 @@ def train(config: Config, ranks: Ranks) -> Evaluation:
         torch.set_num_threads(config.threads)
     splits = load(config)
     with joined(ranks):
-        session = open_session(config, ranks, splits=splits)
-        with closing(session.run):
-            try:
-                return _trained(session)
-            except DivergedError as error:
-                session.run.flush()
-                session.run.write("diverged", step=error.step, loss=error.loss)
-                raise
+        return _run(config, ranks, splits)
+
+
+def _run(config: Config, ranks: Ranks, splits: Splits) -> Evaluation:
+    """The run itself: what it holds, DDP's threads among it, is gone before the ranks part."""
+    session = open_session(config, ranks, splits=splits)
+    with closing(session.run):
+        try:
+            return _trained(session)
+        except DivergedError as error:
+            session.run.flush()
+            session.run.write("diverged", step=error.step, loss=error.loss)
+            raise
 
 
 def _trained(session: Session) -> Evaluation:
