@@ -1,4 +1,4 @@
-"""How right the estimates are on measured rows: `accuracy.py memory FILE.csv [FITS.csv] [--json OUT] [--hold-out WHAT]`.
+"""How right the estimates are on measured rows: `accuracy.py memory FILE.csv [FITS.csv] [--json OUT] [--hold-out BY]`.
 
 Every row is predicted by the metric that it states. The last line printed is one JSON object. It never reads a row's
 measured value before the row is predicted, except to fit constants on other rows with `--hold-out`.
@@ -86,8 +86,8 @@ def _print(answers: list[Answer], *, tier: str) -> None:
         )
     fits = fits_right(answers)
     if fits:
-        print(f"\nfits or OOM, {fits['rows']} rows: balanced accuracy {fits['balanced_accuracy']} "
-              f"(of those that fit {fits['fits_said_to_fit']}, of those that did not {fits['oom_said_to_fail']})")  # fmt: skip
+        shares = f"of those that fit {fits['fits_said_to_fit']}, of those that did not {fits['oom_said_to_fail']}"
+        print(f"\nfits or OOM, {fits['rows']} rows: balanced accuracy {fits['balanced_accuracy']} ({shares})")
 
 
 def _place(found: Answer) -> str:

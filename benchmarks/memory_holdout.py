@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memory_predict import answer
 
@@ -46,7 +46,7 @@ def held_out(rows: Sequence[Row], *, by: str) -> list[Answer]:
 
 
 def fit(rows: Sequence[Row]) -> Fitted:
-    """The allocator's constants as medians over `rows` with the device metric that were not near the card's capacity."""
+    """The allocator's constants as medians over rows with the device metric and room left on the card."""
     samples: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if (
@@ -98,7 +98,9 @@ def _without_evidence(row: Row, held: set[str]) -> Row:
     if not isinstance(row.work, Workload):
         return row
     recipe = row.work.recipe
-    names = {kind: _stand_in(kind, getattr(recipe, kind), held) for kind in ("loss", "norm", "adapter", "attention")}
+    names: dict[str, Any] = {
+        kind: _stand_in(kind, getattr(recipe, kind), held) for kind in ("loss", "norm", "adapter", "attention")
+    }
     return replace(row, work=row.work._replace(recipe=replace(recipe, **names)))
 
 

@@ -26,7 +26,7 @@ def answer(row: Row, *, fitted: Fitted = FITTED) -> Answer:
     gpu = row.gpu
     if gpu is not None and row.capacity_bytes:
         gpu = gpu.model_copy(update={"memory_bytes": int(row.capacity_bytes)})
-    confidence = confidence_in(row.assumed)
+    confidence = confidence_in(row.assumed, row.work.recipe if isinstance(row.work, Workload) else None)
     peaks = published_peaks(row.work, row.batch, gpu=gpu, torch=row.torch, confidence=confidence, fitted=fitted)
     quantity = {"allocated": peaks.allocated, "reserved": peaks.reserved, "device": peaks.device}[row.metric]
     quantity = quantity.times(row.ranks_summed)

@@ -9,7 +9,7 @@ import csv
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from memory_text import degree, described, summed, whole_number
 
@@ -82,7 +82,7 @@ def _numbered(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, str]
 def _row(number: int, raw: Mapping[str, str]) -> Row:
     gpu = find_gpu(raw.get("gpu", ""))
     capacity = _number(raw.get("gpu_mem_gb", "")) or 0.0
-    common = {
+    common: dict[str, Any] = {
         "id": raw.get("id") or f"line {number}",
         "group": raw.get("group") or raw.get("id", "").rsplit("-", 1)[0] or "?",
         "tier": raw.get("tier") or "A",
@@ -146,13 +146,13 @@ def _image(raw: Mapping[str, str]) -> ImageWorkload | None:
 
 def _model(raw: Mapping[str, str]) -> tuple[ModelFacts, tuple[str, ...]]:
     name = raw.get("model", "")
-    model, assumed = find_model(name), ()
-    if model is None:
-        model, assumed = lookalike(_millions(raw) * 1e6, near=name), (f"dimensions of {name} are not known",)
+    known = find_model(name)
+    model = known or lookalike(_millions(raw) * 1e6, near=name)
+    assumed = () if known else (f"dimensions of {name} are not known",)
     labels = re.search(r"(\d+) labels", raw.get("task", ""))
-    if labels or "classif" in raw.get("task", "") or "reward" in raw.get("task", ""):
-        if not model.classes:
-            model = replace(model, classes=int(labels.group(1)) if labels else 2)
+    classifies = labels or "classif" in raw.get("task", "") or "reward" in raw.get("task", "")
+    if classifies and not model.classes:
+        model = replace(model, classes=int(labels.group(1)) if labels else 2)
     return model, assumed
 
 

@@ -14,11 +14,12 @@ from gpuplan.footprint.libraries import Description
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuplan.footprint.libraries import Library
+    from gpuplan.footprint.libraries import Library, Offload, Precision, Sharding
     from gpuplan.footprint.recipe import Method, OptimizerName, Storage
 
 __all__ = ["degree", "described", "summed", "whole_number"]
 
+ZERO_STAGES: dict[str, Sharding] = {"1": "zero1", "2": "zero2", "3": "zero3"}
 ALL_LINEAR = ("q", "k", "v", "o", "gate", "up", "down")
 TARGET_WORDS = {
     "q": "q", "k": "k", "v": "v", "o": "o", "output_proj": "o", "out": "o", "q_proj": "q", "k_proj": "k", "v_proj": "v",
@@ -65,7 +66,7 @@ def _attention(row: Mapping[str, str]) -> str:
     return "eager" if re.search(r"eager|math|no flash|without flash", words) and "sdpa" not in words else "flash"
 
 
-def _offload(words: str) -> str:  # type: ignore[return-value]
+def _offload(words: str) -> Offload:
     if re.search(r"optimizer offload|offload(ed)? optimizer|states? offload", words):
         return "optimizer"
     return "parameters" if re.search(r"cpu[ _-]?offload|offload(ed)? to cpu|param(eter)?s? offload", words) else "none"
@@ -127,7 +128,7 @@ def _year(row: Mapping[str, str]) -> str:
     return years.get(found.group(1), "") if found else ""
 
 
-def _precision(row: Mapping[str, str], words: str) -> str:  # type: ignore[return-value]
+def _precision(row: Mapping[str, str], words: str) -> Precision:
     precision = (row.get("precision") or "").lower()
     if "amp" in precision or "mixed" in precision:
         return "amp"
@@ -218,7 +219,7 @@ def _autocast(row: Mapping[str, str], words: str) -> bool | None:
     return True if "bf16=true" in words else None
 
 
-def _sharding(row: Mapping[str, str], words: str, world: int, method: Method) -> str:  # type: ignore[return-value]
+def _sharding(row: Mapping[str, str], words: str, world: int, method: Method) -> Sharding:
     sharding = (row.get("sharding") or "").lower()
     if world == 1:
         return "none"
@@ -226,7 +227,7 @@ def _sharding(row: Mapping[str, str], words: str, world: int, method: Method) ->
         return "fsdp"
     zero = re.search(r"zero[- _]?([123])", sharding) or re.search(r"zero[- _]?([123])", words)
     if zero:
-        return f"zero{zero.group(1)}"
+        return ZERO_STAGES[zero.group(1)]
     if "ddp" in sharding or "data parallel" in sharding or method != "full":
         return "ddp"
     return "fsdp" if "fsdp" in words or "shard" in sharding else "ddp"

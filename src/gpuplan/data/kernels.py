@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
-__all__ = ["Kernel", "kernel", "kernels"]
+__all__ = ["Kernel", "Kind", "kernel", "kernels"]
 
 Kind = Literal["loss", "norm", "adapter", "attention", "feedforward"]
 UNITS = ("forward", "backward", "cached", "hidden", "input", "weight", "saves", "scores_16", "scores_amp",
@@ -60,7 +60,7 @@ def kernels() -> dict[tuple[str, str], Kernel]:
 
 
 def _kernel(kind: str, name: str, row: dict[str, Any], sources: dict[str, str]) -> Kernel:
-    numbers = {key: float(row[key]) for key in UNITS if key in row}
+    numbers: dict[str, Any] = {key: float(row[key]) for key in UNITS if key in row}
     texts = {key: row[key] for key in ("about", "status", "since", "until", "copies", "fallback") if key in row}
     evidence = tuple(row["evidence"])
     return Kernel(kind=kind, name=name, source=sources[row["source"]], evidence=evidence, **numbers, **texts)

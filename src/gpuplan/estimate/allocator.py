@@ -34,7 +34,7 @@ class Fitted:
     transient: float = 0.10
     optimizer: float = 0.07
     after_flush: float = 0.07
-    communication_bytes: float = 2.0 * GIB
+    communication_bytes: float = 2.3 * GIB
     sharded_transient: float = 0.17
     sharded_full: float = 0.30
     convolution_bytes: float = 0.1 * GIB

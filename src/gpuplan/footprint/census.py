@@ -79,7 +79,7 @@ def _matrices(model: ModelFacts) -> tuple[Matrix, ...]:
     width, inner = model.d_model, model.feedforward
     queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     copies = model.experts or 1
-    attention = (
+    attention: tuple[Matrix, ...] = (
         Matrix("q", width, queries),
         Matrix("k", width, keys),
         Matrix("v", width, keys),

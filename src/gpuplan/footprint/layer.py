@@ -96,7 +96,7 @@ def _inputs(model: ModelFacts, recipe: Recipe) -> float:
     """What the matrices keep to train: all of them, or those with adapters, or any of an old 4-bit kernel."""
     groups = _groups(model, recipe)
     if recipe.method == "full" or recipe.frozen_inputs:
-        kept = recipe.compute * sum(width for width, _ in groups.values())
+        kept: float = recipe.compute * sum(width for width, _ in groups.values())
     else:
         kept = 0.0
     if recipe.method == "lora":

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from gpuplan.data.models import ModelFacts
     from gpuplan.footprint.recipe import Method, OptimizerName, Storage
 
-__all__ = ["Description", "Fused", "Library", "Prepared", "prepare"]
+__all__ = ["Description", "Fused", "Library", "Offload", "Precision", "Prepared", "Sharding", "prepare"]
 
 Library = Literal["hf", "litgpt", "torchtune", "unsloth", "plain"]
 Fused = Literal["norm", "loss", "linear_loss", "chunked_loss", "whole_loss", "adapter", "feedforward"]
 Precision = Literal["fp32", "bf16", "amp"]
+Sharding = Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"]
+Offload = Literal["none", "optimizer", "parameters"]
 
 NEVER_UPCAST = frozenset({"gpt_bigcode"})
 """Families whose Hugging Face code hands 16-bit logits to the loss."""
@@ -59,9 +61,9 @@ class Description:
     sharded_fp32: bool = False
     autocast: bool | None = None
     world: int = 1
-    sharding: Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"] = "none"
+    sharding: Sharding = "none"
     accumulation: int = 1
-    offload: Literal["none", "optimizer", "parameters"] = "none"
+    offload: Offload = "none"
 
 
 class Prepared(NamedTuple):
@@ -74,11 +76,11 @@ class Prepared(NamedTuple):
 def prepare(model: ModelFacts, asked: Description) -> Prepared:
     """How `asked.library` trains `model`."""
     writers = {"litgpt": _litgpt, "torchtune": _torchtune, "unsloth": _unsloth, "plain": _hugging_face}
-    recipe = writers.get(asked.library, _hugging_face)(model, _common(model, asked), asked)
+    recipe = writers.get(asked.library, _hugging_face)(model, _common(asked), asked)
     return Prepared(_sharded(recipe, asked), tuple(_assumed(recipe, asked)))
 
 
-def _common(model: ModelFacts, asked: Description) -> Recipe:
+def _common(asked: Description) -> Recipe:
     """What no library changes."""
     storage: Storage = asked.storage or ("bf16" if asked.precision == "bf16" else "fp32")
     quantised = storage not in {"fp32", "bf16"}

@@ -76,12 +76,12 @@ def _category(allocation: Allocation, sites: Sequence[Site], *, number: int, ste
     phase = step.spans.at(allocation.event)
     if phase == OPTIMIZER:
         return "temporaries"
+    if phase == FORWARD and allocation.placed and not sites[allocation.site].in_module:
+        return "inputs"
     if _is_logits(allocation, step.classes):
         return "logits"
     if phase == BACKWARD:
         return "activations" if allocation.with_grad else "temporaries"
-    if allocation.placed and not sites[allocation.site].in_module:
-        return "inputs"
     backward = step.spans.next_backward(allocation.event)
     is_saved = backward is not None and (end is None or end >= backward)
     return "activations" if is_saved else "temporaries"

@@ -6,11 +6,10 @@ import contextlib
 from typing import Any, Callable, Dict, Optional
 
 import torch
-from torch import nn
 
 from .state import STATE
 
-__all__ = ["Properties", "pretend_gpu", "without_compiler", "without_overrides"]
+__all__ = ["pretend_gpu"]
 
 GPU_MEMORY_BYTES = 80 * 2**30
 """Programs ask for it to choose a batch; the trace itself has no limit."""
@@ -86,35 +85,6 @@ def pretend_gpu() -> None:
     accelerator = getattr(torch, "accelerator", None)
     for name, value in _accelerator_answers().items() if accelerator is not None else ():
         setattr(accelerator, name, value)
-
-
-def without_compiler() -> None:
-    """Trace what would be compiled as it stands: a compiler needs real kernels to choose from."""
-    torch.compile = _as_it_is  # type: ignore[assignment]
-    nn.Module.compile = _answering(None)  # type: ignore[assignment]
-
-
-def without_overrides() -> None:
-    """Let `torch.nn.functional` run its bodies under the function mode, which sees the functions inside them then.
-
-    PyTorch would turn the mode off inside; tensor classes with overrides of their own still get theirs.
-    """
-    functional: Any = nn.functional
-    functional.has_torch_function = lambda tensors: any(map(_is_overridden, tensors))
-    functional.has_torch_function_unary = _is_overridden
-    functional.has_torch_function_variadic = lambda *tensors: any(map(_is_overridden, tensors))
-
-
-def _is_overridden(value: Any) -> bool:
-    kind = type(value)
-    if kind in (torch.Tensor, nn.Parameter) or not isinstance(value, torch.Tensor):
-        return False
-    return kind.__torch_function__ is not torch._C._disabled_torch_function_impl
-
-
-def _as_it_is(model: Any = None, **_options: Any) -> Any:
-    STATE.notes.add("compile")
-    return model if model is not None else _as_it_is
 
 
 def _answers() -> Dict[str, Any]:

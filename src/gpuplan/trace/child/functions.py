@@ -21,7 +21,8 @@ from .transfers import transfers
 __all__ = ["Functions"]
 
 Handler = Callable[[Any, Sequence[Any], Dict[str, Any]], Any]
-CONSTANTS = (torch.tensor, torch.as_tensor, torch.scalar_tensor, torch.arange, torch.linspace, torch.logspace)
+OF_VALUES = (torch.tensor, torch.as_tensor, torch.asarray)
+CONSTANTS = (torch.scalar_tensor, torch.arange, torch.linspace, torch.logspace)
 """What loops, schedules and index tables are made of: small ones on the host are real."""
 REAL_ELEMENTS = 4096
 
@@ -64,15 +65,21 @@ def construct(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
     """Make a new tensor without memory; a small constant of the host with it."""
     if any(isinstance(value, torch.Tensor) for value in args):
         return _copy(func, args, kwargs)
-    device = kwargs.get("device")
-    to_device = asks_for_gpu(device)
-    kwargs = {**kwargs, "device": "meta"}
-    kwargs.pop("generator", None)
-    kwargs.pop("pin_memory", None)
-    if func in CONSTANTS and (not STATE.gpu or not to_device) and _elements(func, args, kwargs) <= REAL_ELEMENTS:
-        kwargs["device"] = "cpu"
+    to_device = asks_for_gpu(kwargs.get("device"))
+    kwargs = {name: value for name, value in kwargs.items() if name not in {"device", "generator", "pin_memory"}}
     with placing(to_device):
-        return func(*args, **kwargs)
+        if func in OF_VALUES:
+            return _with_values(func(*args, **kwargs, device="cpu"), to_device=to_device)
+        is_constant = func in CONSTANTS and (not STATE.gpu or not to_device)
+        is_real = is_constant and _elements(func, args, kwargs) <= REAL_ELEMENTS
+        return func(*args, **kwargs, device="cpu" if is_real else "meta")
+
+
+def _with_values(made: torch.Tensor, *, to_device: bool) -> torch.Tensor:
+    """PyTorch makes a tensor of Python's numbers on the host, out of sight, and copies it to the device."""
+    if made.numel() <= REAL_ELEMENTS and (not STATE.gpu or not to_device):
+        return made
+    return made.to(device="meta")
 
 
 def place(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
@@ -98,6 +105,6 @@ def _elements(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> int:
     """How many elements a constructor would make."""
     before, STATE.muted = STATE.muted, True
     try:
-        return int(func(*args, **kwargs).numel())
+        return int(func(*args, **kwargs, device="meta").numel())
     finally:
         STATE.muted = before

@@ -8,13 +8,14 @@ import torch
 import torch._dynamo  # every optimizer imports it: better once, and before anything is replaced
 from torch import nn
 
-from .cuda_api import pretend_gpu, without_compiler, without_overrides
+from .cuda_api import pretend_gpu
 from .devices import is_meta, pretend
 from .dispatch import Dispatch
 from .functions import Functions
 from .ledger import Ledger
 from .owners import Census
 from .phases import Clock
+from .plain import make_plain
 from .sites import Sites
 from .state import STATE
 
@@ -40,8 +41,7 @@ class Session:
         pretend()
         if request.gpu:
             pretend_gpu()
-        without_compiler()
-        without_overrides()
+        make_plain()
         self.functions = Functions()
         nn.modules.module.register_module_parameter_registration_hook(without_values)
 

@@ -25,6 +25,8 @@ UNREAD = frozenset("copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ nll_lo
 """They write all of their first argument (or of their output) without reading it."""
 FREE = frozenset("empty empty_like empty_strided new_empty new_empty_strided lift_fresh resize_ set_ detach_".split())
 """They start no kernel."""
+FIRST_SEEN = frozenset(("lift", "lift_fresh"))
+"""What `torch.tensor` makes is made out of sight, and lifted into it."""
 HEADS = frozenset(("_log_softmax", "nll_loss_forward", "nll_loss2d_forward"))
 
 TENSORS_OF_A_LAUNCH = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
@@ -100,7 +102,7 @@ def facts_of(func: Any) -> Facts:
     return Facts(
         name=name,
         kind=_kind(name),
-        is_view=is_view,
+        is_view=is_view and name not in FIRST_SEEN,
         flops=_flop_formula(func, name),
         causal_at=names.index("is_causal") if "is_causal" in names else None,
     )
