@@ -173,6 +173,28 @@ class Architecture(Noun):
     classes: Key | int | None = Field(default=None, description="outputs of a classifier, in place of the vocabulary")
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     checkpointing: bool = Field(default=False, description="activations recomputed in the backward pass")
+    head_dim: Key | int | None = Field(default=None, description="default: d_model / heads")
+    experts: Key | int | None = Field(default=None, description="feed-forwards to choose from, in every layer")
+    experts_per_token: Key | int = Field(default=2, description="how many of the experts a token passes")
+    library: Literal["hf", "litgpt", "torchtune", "unsloth"] | None = Field(
+        default=None, description="whose code trains it, for its kernels and precisions; default: plain PyTorch modules"
+    )
+    library_version: Text | None = Field(default=None, description="of transformers, for `library: hf`")
+    method: Literal["full", "lora"] = Field(default="full", description="what is trained; from here on with a library")
+    storage: Literal["fp32", "bf16", "int8", "nf4", "nf4_dq", "gptq4"] | None = Field(
+        default=None, description="how the matrices are kept; default: fp32, with 16 bits by autocast"
+    )
+    rank: Key | int = Field(default=16, description="of low-rank adapters")
+    targets: tuple[Literal["q", "k", "v", "o", "gate", "up", "down"], ...] = Field(
+        default=(), description="matrices with adapters; default: q and v"
+    )
+    fused: tuple[Literal["norm", "loss", "linear_loss", "chunked_loss", "adapter", "feedforward"], ...] = Field(
+        default=(), description="kernels that replace the library's own (linear_loss: Liger)"
+    )
+    attention: Literal["flash", "eager"] = "flash"
+    sharding: Literal["none", "fsdp", "zero1", "zero2", "zero3"] = Field(
+        default="none", description="what the ranks share; none: DDP"
+    )
 
 
 class FootprintSource(Noun):

@@ -40,7 +40,8 @@ def gpt2(batch: int, **changes: Any) -> Experiment:
 def test_a_gpu_holds_more_than_its_tensors() -> None:
     found = memory(asked=gpt2(8), gpu=A100)
     assert found.allocated_bytes.p50 / GIB == pytest.approx(12.2, abs=0.1)
-    assert found.reserved_bytes.p50 == pytest.approx(1.16 * found.allocated_bytes.p50)
+    logits = 16 * 8 * 1024 * 50_257  # at the peak 16 bytes each, for which blocks of other sizes stay reserved
+    assert found.reserved_bytes.p50 == pytest.approx(found.allocated_bytes.p50 + 0.43 * logits + GIB / 4)
     assert found.device_bytes.p50 == pytest.approx(found.reserved_bytes.p50 + GIB / 2)
     assert found.capacity_bytes == 80 * GIB
 

@@ -51,12 +51,17 @@ SMALLEST_SEGMENTS = 22.0 * MIB
 
 
 class Step(NamedTuple):
-    """What the allocator sees: the instants, the batch, bytes of one byte a logit, and how many ranks share."""
+    """What the allocator sees: the instants, the batch, and how many ranks share.
+
+    What it keeps beside logits is `cached` bytes for each of the `logits` of one row, or where the loss kernel is not
+    known `cached_share` of their bytes.
+    """
 
     moments: Sequence[Moment]
     batch: float
     logits: float = 0.0
     cached: float = 0.0
+    cached_share: float = 0.0
     loss: str = ""
     ranks: int = 1
     shards_everything: bool = False
@@ -101,6 +106,7 @@ def _reserved(step: Step, moment: Moment, fitted: Fitted) -> float:
         extra = share * transient
     if alive.get("logits"):
         extra = max(extra, fitted.cached.get(step.loss, step.cached) * step.logits * step.batch)
+        extra = max(extra, step.cached_share * alive["logits"])
     return whole + extra + _segments(whole, fitted)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.data.contexts import context_for
+from gpuplan.estimate.allocator import Step, held_by
 from gpuplan.estimate.answers import Width, around, weakest
 from gpuplan.model import Quantity
 from gpuplan.units import GIB, MIB, format_bytes
@@ -20,14 +22,20 @@ Closed form: 0.2 % against the models it describes, 15-30 % low for an eager att
 
 RESERVED = Width(1.05, 1.45)
 RESERVED_MIDDLE = 1.16
-"""The caching allocator's share: (nvidia-smi - 0.5 GiB) / allocated of 101 one-GPU runs on an A100, p10, p50, p90
-(foundation-model-stack/fms-acceleration, scripts/benchmarks/refs, read November 2026)."""
+"""The caching allocator's share where nothing but the tensors' sum is known: (nvidia-smi - 0.5 GiB) / allocated of 101
+one-GPU runs on an A100, p10, p50, p90 (foundation-model-stack/fms-acceleration, scripts/benchmarks/refs, read November
+2026). With a footprint `estimate.allocator` goes by the step's instants."""
+SLACK = Width(0.5, 2.0)
+"""Of what the allocator keeps beside an unknown program's instants (equal runs differ by up to 18 %, memory.md)."""
+CACHED_SHARE = 0.43
+"""Of the bytes of logits: 5.5 to 6.2 bytes a logit beside 12 to 14 (data/kernels.toml, the stock losses)."""
 SEGMENT_BYTES = 20 * MIB
 """The caching allocator takes memory in segments of this size, so that small models reserve at least one more."""
 
-CONTEXT_BYTES = {"gpu": (0.15 * GIB, 0.5 * GIB, 1.4 * GIB), "cpu": (0.15 * GIB, 0.23 * GIB, 0.5 * GIB)}
-"""For a row without one. GPU: 0.14 GiB (T4, CUDA 12.8) to 1.41 GiB (A100) are reported (memory.md). CPU: 0.22 GiB
-after `import torch` and one product, torch 2.13, measured here in November 2026."""
+CONTEXT_BYTES = (0.15 * GIB, 0.23 * GIB, 0.5 * GIB)
+"""Of a CPU: 0.22 GiB after `import torch` and one product, torch 2.13, measured here in November 2026."""
+CURRENT_TORCH = "2.13"
+"""For a run that names none: whoever plans a run today has a torch whose CUDA loads kernels lazily."""
 
 HEAP_BASE_BYTES = (80e6, 160e6, 300e6)
 HEAP_SHARE = (0.10, 0.45, 0.90)
@@ -57,8 +65,23 @@ def predicted(case: Case) -> Peaks | None:
         f"{footprint.because}"
     )
     allocated = around(moment.total_bytes(rows), _width(footprint), source=footprint.source, because=because)
-    reserved = reserved_from(allocated, case.gpu)
+    reserved = (
+        _reserved_by(footprint, rows, allocated) if case.gpu.kind == "gpu" else reserved_from(allocated, case.gpu)
+    )
     return Peaks(allocated, reserved, device_from(reserved, case.gpu))
+
+
+def _reserved_by(footprint: Footprint, rows: int, allocated: Quantity) -> Quantity:
+    """What the caching allocator holds through the instants of the step."""
+    held = held_by(Step(footprint.moments, rows, cached_share=CACHED_SHARE))
+    extra = held.reserved - held.allocated
+    return Quantity(
+        p10=allocated.p10 + SLACK.low * extra,
+        p50=allocated.p50 + extra,
+        p90=allocated.p90 + SLACK.high * extra,
+        source=allocated.source,
+        because=f"{format_bytes(allocated.p50)} of tensors, and {format_bytes(extra)} that the caching allocator keeps",
+    )
 
 
 def reserved_from(allocated: Quantity, gpu: Gpu) -> Quantity:
@@ -97,9 +120,14 @@ def context_of(gpu: Gpu) -> Quantity:
     if gpu.context_bytes is not None:
         because = f"{format_bytes(gpu.context_bytes)} before the first tensor"
         return around(float(gpu.context_bytes), Width(0.95, 1.05), source="measured", because=because)
-    low, middle, high = CONTEXT_BYTES[gpu.kind]
+    low, middle, high = CONTEXT_BYTES if gpu.kind == "cpu" else _context_of_its_kind(gpu)
     because = f"an assumed {format_bytes(middle)} before the first tensor"
     return Quantity(p10=low, p50=middle, p90=high, source="assumed", because=because)
+
+
+def _context_of_its_kind(gpu: Gpu) -> tuple[float, float, float]:
+    found = context_for(gpu.compute_capability or "", torch=CURRENT_TORCH)
+    return found.low, found.middle, found.high
 
 
 def capacity_bytes(case: Case) -> int:

@@ -29,7 +29,12 @@ def footprint_of(run: Run, experiment: Experiment, world: World, *, runtime: Run
     if isinstance(source.model, Architecture):
         shape = shape_of(run, experiment)
         return closed_form(
-            source.model, run.settings, sequence=shape.sequence, precision=shape.precision, runtime=runtime
+            source.model,
+            run.settings,
+            sequence=shape.sequence,
+            precision=shape.precision,
+            runtime=runtime,
+            ranks=run.ranks,
         )
     return _why_none(source)
 

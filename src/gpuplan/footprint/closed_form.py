@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from gpuplan.footprint.declared import Setting, declared
 from gpuplan.footprint.dimensions import PRECISIONS, Dimensions, DimensionsError, Unknown, dimensions_of, precision_of
 from gpuplan.footprint.moments import STATES, find_moments
 from gpuplan.footprint.operators import Runtime, count_operators
@@ -32,11 +33,12 @@ def closed_form(
     sequence: int | None = None,
     precision: str | None = None,
     runtime: Runtime = "gpu",
+    ranks: int = 1,
 ) -> Footprint | Unknown:
     """The footprint of `architecture` with these settings; Unknown where a dimension or the precision cannot be.
 
     `sequence` is the role's, for an architecture that names none. `runtime` says whose kernels run: those of a CPU
-    keep other tensors alive.
+    keep other tensors alive. `ranks` share what the architecture says that they share.
     """
     known = precision_of(precision)
     if known is None:
@@ -46,6 +48,8 @@ def closed_form(
         )
     try:
         dimensions = dimensions_of(architecture, settings, sequence=sequence)
+        if architecture.library is not None:
+            return declared(architecture, dimensions, Setting(settings, known, runtime, ranks))
     except DimensionsError as error:
         return Unknown(f"the model cannot be sized: {error}", "correct `footprint.model`, or the setting it names")
     return _footprint(dimensions, known, runtime)

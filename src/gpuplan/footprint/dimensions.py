@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Architecture, Scalar
 
-__all__ = ["PRECISIONS", "Dimensions", "DimensionsError", "Unknown", "dimensions_of", "precision_of"]
+__all__ = ["PRECISIONS", "Dimensions", "DimensionsError", "Unknown", "dimensions_of", "precision_of", "whole_of"]
 
 LARGEST = 10**9
 """No dimension of a model is larger; a larger one is a typing error and would overflow what follows."""
@@ -105,6 +105,11 @@ def dimensions_of(architecture: Architecture, settings: Mapping[str, Scalar], *,
 def precision_of(name: str | None) -> Literal["fp32", "tf32", "fp16", "bf16"] | None:
     """The precision that a program calls `name`; fp32 where it says nothing, None for an unknown name."""
     return "fp32" if name is None else PRECISIONS.get(name.lower())
+
+
+def whole_of(name: str, given: str | int | None, settings: Mapping[str, Scalar]) -> int:
+    """The number that `given` is or names; raises DimensionsError that says `name`."""
+    return _Reader(settings).whole(name, given)
 
 
 class _Reader(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuplan.footprint.declared import SHARDED
 from gpuplan.model import Line
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def in_gang(footprint: Footprint, *, ranks: int = 1, accumulation: int = 1) -> F
     if ranks == 1 and accumulation == 1:
         return footprint
     kept = float(footprint.gradient_bytes) if accumulation > 1 else 0.0
-    buckets = float(footprint.gradient_bytes) if ranks > 1 else 0.0
+    copied = ranks > 1 and SHARDED not in footprint.versions
+    buckets = float(footprint.gradient_bytes) if copied else 0.0
     moments = tuple(_with(moment, gradients_bytes=kept, bucket_bytes=buckets) for moment in footprint.moments)
     return footprint.model_copy(update={"moments": moments})
 

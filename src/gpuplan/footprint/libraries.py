@@ -145,11 +145,11 @@ def _hugging_face_loss(model: ModelFacts, recipe: Recipe, asked: Description) ->
         return "fused_linear"
     if "chunked_loss" in asked.fused:
         return "torchtune_chunked"
+    if recipe.compute == 4:
+        return "plain_32bit"
     prefix = "foak" if "loss" in asked.fused else "hf"
     version = _transformers(asked)
     if model.family in NEVER_UPCAST or (model.family in UPCAST_SINCE_4_46 and _before(version, "4.46")):
-        if recipe.compute == 4:
-            return "plain_32bit"
         return f"{prefix}_16bit_autocast" if recipe.autocast else f"{prefix}_16bit"
     names = [entry for (kind, name), entry in kernels().items() if kind == "loss" and name.startswith(f"{prefix}_")]
     dated = [entry for entry in names if entry.since or entry.until]

@@ -1,4 +1,4 @@
-"""What one training step needs, from the user's own code run without a GPU. The planner never imports torch: a child does.
+"""What one training step needs, from the user's own code run without a GPU. It never imports torch: a child does.
 
 >>> from gpuplan.trace import trace
 >>> traced = trace("mytrain:make_step", {"batch_size": 4}, python="python3", micro_batch="batch_size")  # doctest: +SKIP

@@ -19,7 +19,7 @@ CHILD = Path(__file__).parent / "child"
 
 def key_of(request: Mapping[str, Any], python: str) -> str:
     """The name of a trace: hash of all that is asked, by which Python, and of the tracer itself."""
-    asked = json.dumps([request, os.path.abspath(python), _tracer()], sort_keys=True, default=str)
+    asked = json.dumps([request, str(Path(python).absolute()), _tracer()], sort_keys=True, default=str)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -58,5 +58,5 @@ def _digest(path: str) -> str:
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    facts = os.stat(path)
+    facts = Path(path).stat()
     return facts.st_mtime_ns, facts.st_size

@@ -124,7 +124,10 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
             f"it ended the interpreter {doing} (sys.exit: {text or 0})",
             "keep what runs as a program below `if __name__ == '__main__':`",
         ),
-        "syntax": (f"it is not valid Python: {text}", "correct it, or set `environment.python` to the version it is for"),
+        "syntax": (
+            f"it is not valid Python: {text}",
+            "correct it, or set `environment.python` to the version it is for",
+        ),
         "recursion": (f"it calls itself without end {doing}", "see which call of this line comes back to it"),
         "memory": (
             f"it asked for more memory than the trace may have ({limit}) {doing}: {name}",
@@ -147,7 +150,9 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
             "does the program call os._exit, or replace its process?",
         ),
     }
-    return sentences.get(kind, (f"{name} {doing}", "if it runs with real tensors, gpuplan's tracer is at fault: please report it"))
+    return sentences.get(
+        kind, (f"{name} {doing}", "if it runs with real tensors, gpuplan's tracer is at fault: please report it")
+    )
 
 
 def _where(failure: Mapping[str, Any], asked: Asked) -> str:

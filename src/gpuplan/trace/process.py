@@ -1,4 +1,4 @@
-"""Runs a program with limits on time, memory and output, and leaves nothing of it behind. It does not read its results."""
+"""Runs a program with limits on time, memory and output, and leaves nothing behind. It never reads its results."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _session(leader: int) -> list[int]:
 
 def _processes() -> list[int]:
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     except OSError:
         return []
 

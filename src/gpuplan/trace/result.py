@@ -1,4 +1,4 @@
-"""A trace as values: the footprint, what is behind its peak, and what was assumed. It reads the child's document only."""
+"""A trace as values: the footprint, what is behind its peak, what was assumed. It never runs anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Behind(NamedTuple):
 
     component: Component
     operator: str
-    count: int
+    tensors: int
     alive_bytes: Line
     shape: tuple[int, ...]
     dtype: str
@@ -42,7 +42,7 @@ class Peak(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """Kernels that are alike: each does this much, and there are `count` of them."""
+    """Kernels that are alike: each does this much, and it runs `times` times."""
 
     kind: str
     name: str
@@ -50,7 +50,7 @@ class Kernel(NamedTuple):
     flops: Line
     moved_bytes: Line
     kernels: int
-    count: int
+    times: int
 
 
 class Stream(NamedTuple):
@@ -178,7 +178,7 @@ def _behind(group: Mapping[str, Any], sites: Sequence[Any]) -> Behind:
     return Behind(
         component=group["component"],
         operator=group["operator"],
-        count=group["count"],
+        tensors=group["count"],
         alive_bytes=_line(group["bytes"]),
         shape=tuple(group["shape"]),
         dtype=group["dtype"],

@@ -1,4 +1,4 @@
-"""Traces a function of the user's in the user's own Python, within limits, and keeps the answer. It never imports torch."""
+"""Traces a function in its own Python, within limits, and keeps the answer. It never imports the user's code."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def trace(
         timeout_s=limits.timeout_s,
         memory_limit_bytes=limits.memory_bytes,
     )
-    request = _request(asked, settings, micro_batch=micro_batch, batches=batches, device=device, capability=compute_capability)
+    request = _request(
+        asked, settings, micro_batch=micro_batch, batches=batches, device=device, capability=compute_capability
+    )
     key = cache.key_of({**request, "variables": dict(variables or {})}, asked.python)
     started = time.monotonic()
     known = cache.load(cache_folder, key) if cache_folder else None
     document = known or _run(asked, request, variables or {})
     if known is None and cache_folder:
         cache.save(cache_folder, key, document, document["files"])
-    return read_document(
-        document, target=target, from_cache=known is not None, duration_s=time.monotonic() - started
-    )
+    return read_document(document, target=target, from_cache=known is not None, duration_s=time.monotonic() - started)
 
 
 def _interpreter(python: str | None) -> str:
@@ -101,11 +101,17 @@ def _request(
 ) -> dict[str, Any]:
     """What the child is asked; raises UserError for what makes no sense to ask."""
     if not TARGET.fullmatch(asked.target):
-        raise UserError(f"{asked.target!r} is not a function to trace", hint="write module:function, as in mytrain:make_step")
+        raise UserError(
+            f"{asked.target!r} is not a function to trace", hint="write module:function, as in mytrain:make_step"
+        )
     if not asked.workdir.is_dir():
-        raise UserError(f"there is no folder {asked.workdir}", hint="set `environment.workdir` to where the program runs")
+        raise UserError(
+            f"there is no folder {asked.workdir}", hint="set `environment.workdir` to where the program runs"
+        )
     if not CAPABILITY.fullmatch(capability):
-        raise UserError(f"{capability!r} is not a compute capability", hint="write one such as 8.0 (A100) or 9.0 (H100)")
+        raise UserError(
+            f"{capability!r} is not a compute capability", hint="write one such as 8.0 (A100) or 9.0 (H100)"
+        )
     module, _, function = asked.target.partition(":")
     return {
         "module": module,

@@ -36,7 +36,7 @@ def find_obstacle() -> Optional[Dict[str, str]]:
     if sys.version_info < OLDEST_PYTHON:
         return {"kind": "old_python", "text": "Python {}.{}".format(*sys.version_info[:2])}
     try:
-        import torch
+        import torch  # noqa: PLC0415  it may be missing
     except ModuleNotFoundError as error:
         return {"kind": "no_torch" if error.name == "torch" else "broken_torch", "text": str(error)}
     except (ImportError, OSError, RuntimeError) as error:

@@ -22,7 +22,7 @@ __all__ = ["Attention"]
 
 aten = torch.ops.aten
 HALVES = (torch.float16, torch.bfloat16)
-BACKENDS = torch.backends.cuda
+BACKENDS: Any = torch.backends.cuda
 
 
 class Call(NamedTuple):
@@ -135,7 +135,7 @@ def _flash(call: Call) -> torch.Tensor:
         query, key, value = (functional.pad(tensor, (0, padding)) for tensor in (query, key, value))
     scale = call.scale if call.scale is not None else width**-0.5
     result: torch.Tensor = aten._scaled_dot_product_flash_attention(
-        query, key, value, call.dropout_p, call.is_causal, False, scale=scale
+        query, key, value, call.dropout_p, call.is_causal, return_debug_mask=False, scale=scale
     )[0]
     return result[..., :width] if padding else result
 

@@ -1,4 +1,4 @@
-"""Autocast for tensors without memory, for which PyTorch has none: the same casts, cached as long. It trains nothing."""
+"""Autocast for tensors without memory, for which PyTorch has none: the same casts. It never casts outside of it."""
 
 from __future__ import annotations
 

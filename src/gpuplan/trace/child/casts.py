@@ -50,7 +50,7 @@ def policies(*, gpu: bool) -> Dict[Any, str]:
     for policy, names in (CUDA if gpu else HOST).items():
         for name in names.split():
             spaces = (*SPACES, torch.linalg) if name.startswith("linalg_") else SPACES
-            short = name[7:] if name.startswith("linalg_") else name
+            short = name.replace("linalg_", "")
             for space in spaces:
                 function = getattr(space, short if space is torch.linalg else name, None)
                 if callable(function):

@@ -59,9 +59,7 @@ class Step(NamedTuple):
     classes: Set[int]
 
 
-def categorize(
-    allocations: Sequence[Allocation], owners: Owners, sites: Sequence[Site], *, step: Step
-) -> List[str]:
+def categorize(allocations: Sequence[Allocation], owners: Owners, sites: Sequence[Site], *, step: Step) -> List[str]:
     """The component of each allocation; those that were gone before the step are temporaries."""
     return [
         owners.kind_of(number) or _category(allocation, sites, number=number, step=step)

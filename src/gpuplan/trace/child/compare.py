@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, List, Optional, Sequence
 
 from .envelope import line_through
-from .stretch import Stretch
 
 if TYPE_CHECKING:
     from .observe import Observation
+    from .stretch import Stretch
 
 __all__ = ["difference_between"]
 

@@ -72,7 +72,8 @@ class Generator(torch.Generator):
     """Random numbers are never drawn on the device: all generators are the host's."""
 
     def __new__(cls, device: Any = "cpu") -> Any:
-        """Whatever the device."""
+        """One of the host."""
+        del device
         return super().__new__(cls)
 
 
@@ -80,7 +81,7 @@ def pretend_gpu() -> None:
     """Replace the functions of `torch.cuda` that would look for a driver."""
     for name, value in _answers().items():
         setattr(torch.cuda, name, value)
-    torch.Generator = Generator  # type: ignore[misc,assignment]
+    torch.Generator = Generator  # type: ignore[misc]
     torch.get_autocast_gpu_dtype = lambda: torch.get_autocast_dtype("cuda")
     accelerator = getattr(torch, "accelerator", None)
     for name, value in _accelerator_answers().items() if accelerator is not None else ():
@@ -109,7 +110,7 @@ def _answers() -> Dict[str, Any]:
         "get_device_capability": lambda *_args: STATE.capability,
         "get_device_name": lambda *_args: Properties().name,
         "get_device_properties": lambda *_args: Properties(),
-        "get_arch_list": lambda: [],
+        "get_arch_list": list,
         "mem_get_info": _answering((GPU_MEMORY_BYTES, GPU_MEMORY_BYTES)),
         "memory_stats": lambda *_args: {},
         "get_rng_state": lambda *_args: torch.get_rng_state(),

@@ -14,9 +14,10 @@ __all__ = ["CPU", "GPU", "asks_for_gpu", "is_device", "is_meta", "on_device", "p
 GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 
-is_meta = torch._C.TensorBase.is_meta.__get__  # type: ignore[attr-defined]
-real_device = torch._C.TensorBase.device.__get__  # type: ignore[attr-defined]
-real_index = torch._C.TensorBase.get_device
+BASE: Any = torch._C.TensorBase
+is_meta = BASE.is_meta.__get__
+real_device = BASE.device.__get__
+real_index = BASE.get_device
 
 
 def pretend() -> None:
@@ -58,7 +59,9 @@ def on_device(tensor: torch.Tensor) -> bool:
 
 def is_device(value: object) -> bool:
     """Whether `value` names a device in a call; a number does too, but stands for so much else."""
-    return isinstance(value, torch.device) or (isinstance(value, str) and value.split(":")[0] in {"cuda", "cpu", "meta"})
+    return isinstance(value, torch.device) or (
+        isinstance(value, str) and value.split(":")[0] in {"cuda", "cpu", "meta"}
+    )
 
 
 def asks_for_gpu(device: object) -> bool:

@@ -27,11 +27,11 @@ VALUE_OF = aten._local_scalar_dense.default
 TRUTHS = (aten.all.default, aten.all.dim)
 
 
-class Dispatch(TorchDispatchMode):
+class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  PyTorch leaves it untyped
     """Stands where a GPU's kernels would be called."""
 
     def __init__(self, ledger: Ledger, sites: Sites) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.sites = sites
         self.guesses: Counter[int] = Counter()

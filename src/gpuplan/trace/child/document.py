@@ -90,5 +90,3 @@ def _stream(observations: Sequence[Observation], stretch: Stretch, lines: Sequen
     before = [number + 1 for number in range(stretch.kept)]
     marks = [[0, "kept"], *([event + stretch.kept, phase] for event, phase in stretch.phases)]
     return {"whole": False, **stream_of(before + stretch.events, lines, stretch.categories, marks=marks)}
-
-

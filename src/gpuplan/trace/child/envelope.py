@@ -1,4 +1,4 @@
-"""The upper envelope of lines over every batch from 1 on: which of many instants can be the peak. It knows no tensors."""
+"""The upper envelope of lines over every batch from 1 on: which can be the peak. It knows no tensors."""
 
 from __future__ import annotations
 

@@ -60,7 +60,12 @@ def _kind_of(error: BaseException) -> str:
 def _kind_of_text(text: str) -> str:
     if "can't allocate memory" in text or "not enough memory" in text:
         return "memory"
-    without_shape = ("no fake impl or Meta kernel", "Cannot copy out of meta tensor", "with Meta tensors", "on meta tensors")
+    without_shape = (
+        "no fake impl or Meta kernel",
+        "Cannot copy out of meta tensor",
+        "with Meta tensors",
+        "on meta tensors",
+    )
     if any(phrase in text for phrase in without_shape) or "data-dependent" in text:
         return "no_shape"
     return "raised"

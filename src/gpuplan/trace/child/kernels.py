@@ -16,6 +16,7 @@ __all__ = ["kernels"]
 
 aten = torch.ops.aten
 Handler = Callable[[Any, Sequence[Any], Dict[str, Any]], Any]
+nll_loss: Any = torch._C._nn.nll_loss_nd
 fused_rms_norm = getattr(aten, "_fused_rms_norm", None)
 
 
@@ -43,7 +44,7 @@ class Kernels:
         """One kernel, and a mask of one byte an element."""
         call = _Dropout(*args, **kwargs)
         if call.train and 0.0 < call.p < 1.0 and call.input.is_cuda and call.input.numel():
-            return torch.native_dropout(call.input, call.p, True)[0]
+            return torch.native_dropout(call.input, call.p, train=True)[0]
         return func(*args, **kwargs)
 
     def softmax(self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
@@ -61,8 +62,8 @@ class Kernels:
         call = _CrossEntropy(*args, **kwargs)
         with torch.autocast("cuda", enabled=False):
             if call.is_plain and call.input.dtype == torch.float16:
-                logs = aten._log_softmax(call.input, 1 if call.input.dim() > 1 else 0, True)
-                return torch._C._nn.nll_loss_nd(logs, call.target, call.weight, call.reduction, call.ignore_index)
+                logs = aten._log_softmax(call.input, 1 if call.input.dim() > 1 else 0, half_to_float=True)
+                return nll_loss(logs, call.target, call.weight, call.reduction, call.ignore_index)
             return func(full(call.input), *call[1:])
 
     def rms_norm(self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
@@ -79,7 +80,7 @@ class Kernels:
         call = _Softmax(*args, **kwargs)
         by_autocast = call.dtype is None and self.autocast.is_on()
         if (by_autocast or call.dtype == torch.float32) and call.input.dtype == torch.float16 and call.input.is_cuda:
-            return kernel(call.input, call.dim, True)
+            return kernel(call.input, call.dim, half_to_float=True)
         if by_autocast:
             return self.autocast.call(func, self.autocast.policies[func], args, kwargs)
         return func(*args, **kwargs)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 from .envelope import Line, upper_envelope
-from .stretch import Stretch
+
+if TYPE_CHECKING:
+    from .stretch import Stretch
 
 __all__ = ["Instant", "find_moments", "most_at_once"]
 

@@ -47,7 +47,9 @@ class Observation(NamedTuple):
     sites: List[Any]
 
 
-def observe(session: Session, function: Callable[[Dict[str, Any]], Any], settings: Dict[str, Any], batch: int) -> Observation:
+def observe(
+    session: Session, function: Callable[[Dict[str, Any]], Any], settings: Dict[str, Any], batch: int
+) -> Observation:
     """Make the step and run it."""
     # What only the garbage collector frees may as well stay: when it comes is chance in the real program too.
     gc.disable()

@@ -1,4 +1,4 @@
-"""Turns off what would hide the user's program from a trace: compilers, overrides, worker processes. It adds nothing."""
+"""Turns off what would hide a program from its trace: compilers, overrides, workers. It adds nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NUM_WORKERS_AT = 5
 
 def make_plain() -> None:
     """Let Python run the program as it stands, in one process."""
-    torch.compile = _as_it_is  # type: ignore[assignment]
-    torch.jit.script = _as_it_is
+    for space, name in ((torch, "compile"), (torch.jit, "script")):
+        setattr(space, name, _as_it_is)
     nn.Module.compile = lambda *_args, **_kwargs: STATE.notes.add("compile")  # type: ignore[method-assign]
     _let_functional_run()
     _let_loaders_run()

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo  # every optimizer imports it: better once, and before anything is replaced
@@ -49,8 +49,8 @@ class Session:
         """From now on nothing is computed."""
         torch.set_num_threads(1)
         self.clock.hook(self.functions)
-        self.dispatch.__enter__()
-        self.functions.__enter__()
+        for mode in (self.dispatch, self.functions):
+            mode.__enter__()
 
     def watch(self, owners: Owners) -> None:
         """Note whose each new gradient and state is."""

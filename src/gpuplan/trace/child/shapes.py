@@ -1,4 +1,4 @@
-"""What an operator makes of its inputs, remembered: a network's layers ask the same again and again. It guesses nothing.
+"""What an operator makes of its inputs, remembered: layers ask the same again and again. It guesses nothing.
 
 PyTorch computes the shape of an elementwise operator in Python, in about 100 us; looking it up takes 5.
 """
@@ -112,7 +112,9 @@ def _remember(result: Any, args: Sequence[Any]) -> Any:
     if any(tensor.is_sparse or tensor.storage_offset() for tensor in tensors):
         return OTHER_RESULT
     storages = [id(tensor.untyped_storage()) for tensor in (*tensors_in(args), *tensors)]
-    if len(set(storages[-len(tensors) :])) < len(tensors) or set(storages[: -len(tensors)]) & set(storages[-len(tensors) :]):
+    if len(set(storages[-len(tensors) :])) < len(tensors) or set(storages[: -len(tensors)]) & set(
+        storages[-len(tensors) :]
+    ):
         return OTHER_RESULT
     made = [(tuple(tensor.shape), tensor.stride(), tensor.dtype) for tensor in tensors]
     return Result(made, None if isinstance(result, torch.Tensor) else type(result))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
-from .envelope import Line
+if TYPE_CHECKING:
+    from .envelope import Line
 
 __all__ = ["stream_of"]
 
@@ -12,8 +13,10 @@ __all__ = ["stream_of"]
 def stream_of(
     events: Sequence[int], lines: Sequence[Line], categories: Sequence[str], *, marks: Sequence[Sequence[Any]]
 ) -> Dict[str, Any]:
-    """Compact arrays: allocation n has the size `lines[line_of[n]]`; 0 in `events` is the next allocation, k > 0 frees
-    the k-th last one made. `marks` are pairs of an event's index and what begins there.
+    """Compact arrays: allocation n has the size `lines[line_of[n]]`.
+
+    In `events`, 0 is the next allocation and k > 0 frees the k-th last one made. `marks` are pairs of an event's index
+    and what begins there.
     """
     distinct: Dict[Line, int] = {}
     kinds: Dict[str, int] = {}

@@ -26,7 +26,9 @@ def find_function(request: Request) -> Callable[[Dict[str, Any]], Any]:
             raise RefusedError("missing_function", "{} has no {!r}".format(_path_of(module), request.function))
         function = getattr(function, name)
     if not callable(function):
-        raise RefusedError("missing_function", "{!r} in {} is not a function".format(request.function, _path_of(module)))
+        raise RefusedError(
+            "missing_function", "{!r} in {} is not a function".format(request.function, _path_of(module))
+        )
     found: Callable[[Dict[str, Any]], Any] = function
     return found
 

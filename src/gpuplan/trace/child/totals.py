@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Dict, List, Sequence, Tuple
 
-from .envelope import Line, line_through
+from .envelope import line_through
 
 __all__ = ["by_class", "by_kernel", "precision_of"]
 

@@ -20,9 +20,9 @@ class Wish(NamedTuple):
     """What a call of `Tensor.to` asks for."""
 
     device: Any
-    dtype: Optional[torch.dtype]
-    copy: bool
-    memory_format: Any
+    dtype: Optional[torch.dtype] = None
+    copy: bool = False
+    memory_format: Any = None
 
 
 def transfers() -> Dict[Any, Handler]:
@@ -30,8 +30,8 @@ def transfers() -> Dict[Any, Handler]:
     tensor = torch.Tensor
     return {
         tensor.to: _to,
-        tensor.cuda: lambda _func, args, _kwargs: _move(args[0], Wish(GPU, None, False, None)),
-        tensor.cpu: lambda _func, args, _kwargs: _move(args[0], Wish(CPU, None, False, None)),
+        tensor.cuda: lambda _func, args, _kwargs: _move(args[0], Wish(GPU)),
+        tensor.cpu: lambda _func, args, _kwargs: _move(args[0], Wish(CPU)),
         tensor.pin_memory: lambda _func, args, _kwargs: args[0],
         tensor.is_pinned: lambda _func, _args, _kwargs: False,
         tensor.numpy: _numpy,
@@ -77,7 +77,7 @@ def _move(tensor: torch.Tensor, wish: Wish) -> torch.Tensor:
     if not is_meta_tensor(tensor):
         if not to_device or not STATE.gpu:
             return tensor.to(**options)
-        with placing(True):
+        with placing(on_device=True):
             return tensor.to(device="meta", **options)
     if on_device(tensor) == to_device:
         return tensor.to(**options)
@@ -95,7 +95,7 @@ def _numpy(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
     tensor = args[0]
     if not is_meta_tensor(tensor):
         return func(*args, **kwargs)
-    import numpy as np  # the user's program asked for an array, so that it is installed
+    import numpy as np  # noqa: PLC0415  the program asked for an array, so that it is installed
 
     if tensor.numel() * tensor.element_size() > LARGEST_ARRAY_BYTES:
         raise MemoryError("an array of " + str(tuple(tensor.shape)) + " was asked of a tensor that has no values")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Callable, Dict, List, Sequence
 
 import torch
@@ -46,8 +45,8 @@ def _nonzero(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _masked_select(tensor: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    shape = torch.broadcast_shapes(tensor.shape, mask.shape)
-    return tensor.new_empty((math.prod(shape),))
+    elements = torch.where(mask, tensor, tensor).numel()
+    return tensor.new_empty((elements,))
 
 
 def _index(tensor: torch.Tensor, indices: Sequence[Any]) -> Any:
@@ -81,26 +80,30 @@ def _is_mask(index: Any) -> bool:
     return isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8)
 
 
-def _unique(tensor: torch.Tensor, _sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> Any:
+def _unique(
+    tensor: torch.Tensor, _sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
     distinct = tensor.new_empty((tensor.numel(),))
     inverse = torch.empty(tensor.shape if return_inverse else (0,), dtype=torch.int64, device="meta")
     counts = torch.empty((tensor.numel() if return_counts else 0,), dtype=torch.int64, device="meta")
     return distinct, inverse, counts
 
 
-def _unique_consecutive(tensor: torch.Tensor, return_inverse: bool = False, return_counts: bool = False, *_: Any) -> Any:
-    return _unique(tensor, True, return_inverse, return_counts)
+def _unique_consecutive(
+    tensor: torch.Tensor, return_inverse: bool = False, return_counts: bool = False, *_: Any
+) -> Any:
+    return _unique(tensor, return_inverse=return_inverse, return_counts=return_counts)
 
 
 def _equal(_one: torch.Tensor, _other: torch.Tensor) -> bool:
     return True
 
 
-def _nothing(*args: Any, **_kwargs: Any) -> None:
+def _nothing(*_args: Any, **_kwargs: Any) -> None:
     """A fused optimizer writes into its arguments and makes nothing."""
 
 
-def _refuse(*args: Any, **_kwargs: Any) -> Any:
+def _refuse(*_args: Any, **_kwargs: Any) -> Any:
     raise DataDependentError
 
 

@@ -5,25 +5,33 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 import torch
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils import flop_counter
 
 from .state import STATE
 
 __all__ = ["Deed", "Facts", "Work", "facts_of", "size_of"]
 
+attention_flops: Any = flop_counter.sdpa_flop_count
 ATTENTION = "attention"
 CONVOLUTIONS = ("convolution", "cudnn_convolution", "mkldnn_convolution", "conv_tbc", "slow_conv", "conv_depthwise")
 MATMULS = frozenset(
-    "mm addmm bmm baddbmm addbmm addmv mv dot vdot addr linear matmul _scaled_mm _grouped_mm _scaled_grouped_mm "
-    "_addmm_activation _int_mm linalg_vecdot".split()
+    (
+        *("mm", "addmm", "bmm", "baddbmm", "addbmm", "addmv", "mv", "dot", "vdot", "addr", "linear", "matmul"),
+        *("_scaled_mm", "_grouped_mm", "_scaled_grouped_mm", "_addmm_activation", "_int_mm", "linalg_vecdot"),
+    )
 )
-LOOKUPS = frozenset("embedding embedding_renorm _embedding_bag _embedding_bag_forward_only".split())
-SCATTERS = frozenset("embedding_dense_backward embedding_backward _embedding_bag_backward".split())
-GATHERS = LOOKUPS | frozenset("index gather index_select take nll_loss_forward nll_loss2d_forward".split())
+LOOKUPS = frozenset(("embedding", "embedding_renorm", "_embedding_bag", "_embedding_bag_forward_only"))
+SCATTERS = frozenset(("embedding_dense_backward", "embedding_backward", "_embedding_bag_backward"))
+GATHERS = LOOKUPS | {"index", "gather", "index_select", "take", "nll_loss_forward", "nll_loss2d_forward"}
 """They read only as many elements as they write, whatever the size of the table."""
-UNREAD = frozenset("copy_ fill_ zero_ normal_ uniform_ bernoulli_ random_ nll_loss_backward".split())
+UNREAD = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli_", "random_", "nll_loss_backward"))
 """They write all of their first argument (or of their output) without reading it."""
-FREE = frozenset("empty empty_like empty_strided new_empty new_empty_strided lift_fresh resize_ set_ detach_".split())
+FREE = frozenset(
+    (
+        *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+        *("lift_fresh", "resize_", "set_", "detach_"),
+    )
+)
 """They start no kernel."""
 FIRST_SEEN = frozenset(("lift", "lift_fresh"))
 """What `torch.tensor` makes is made out of sight, and lifted into it."""
@@ -88,7 +96,7 @@ class Work:
             dtype=str(first.dtype)[6:] if first is not None else "",
             flops=_flops(facts, args, kwargs, result),
             moved_bytes=_moved_bytes(facts.name, inputs, outputs),
-            kernels=_kernels(facts.name, args, inputs),
+            kernels=_kernels(facts.name, args),
         )
         self.deeds.append(deed)
 
@@ -128,7 +136,7 @@ def _kind(name: str) -> str:
 
 
 def _flop_formula(func: Any, name: str) -> Optional[Callable[..., int]]:
-    formula: Optional[Callable[..., int]] = flop_registry.get(getattr(func, "_overloadpacket", None))
+    formula: Optional[Callable[..., int]] = flop_counter.flop_registry.get(getattr(func, "_overloadpacket", None))
     if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu":
         return _cpu_attention_flops
     if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu_backward":
@@ -146,14 +154,14 @@ def _classes(args: Sequence[Any]) -> int:
 
 def _cpu_attention_flops(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> int:
     """PyTorch's registry has no entry for the CPU's kernel."""
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+    return int(attention_flops(query.shape, key.shape, value.shape))
 
 
 def _cpu_attention_backward_flops(
     _gradient: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
 ) -> int:
     """Five products where the forward pass has two, as in the registry's other kernels."""
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape) * 5 // 2)
+    return int(attention_flops(query.shape, key.shape, value.shape) * 5 // 2)
 
 
 def _flops(facts: Facts, args: Sequence[Any], kwargs: Dict[str, Any], result: Any) -> float:
@@ -176,10 +184,12 @@ def _moved_bytes(name: str, inputs: List[torch.Tensor], outputs: List[torch.Tens
     return float(written + sum(size_of(tensor) for tensor in inputs))
 
 
-def _kernels(name: str, args: Sequence[Any], inputs: List[torch.Tensor]) -> int:
+def _kernels(name: str, args: Sequence[Any]) -> int:
     if not name.startswith(("_foreach", "_fused_adam", "_fused_sgd")):
         return 1
-    lists = [value for value in args if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor)]
+    lists = [
+        value for value in args if isinstance(value, (list, tuple)) and value and isinstance(value[0], torch.Tensor)
+    ]
     if not STATE.gpu:
         return len(lists[0]) if lists else 1
     return _launches(lists)
@@ -189,5 +199,5 @@ def _launches(lists: List[Any]) -> int:
     if not lists:
         return 1
     tensors = TENSORS_OF_A_LAUNCH[min(len(lists), 5)]
-    elements = sum(tensor.numel() for tensor in lists[0])
+    elements: int = sum(tensor.numel() for tensor in lists[0])
     return max(-(-len(lists[0]) // tensors), -(-elements // ELEMENTS_OF_A_LAUNCH))

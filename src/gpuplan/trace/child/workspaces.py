@@ -1,4 +1,4 @@
-"""Sizes of what some kernels allocate for themselves while they run. It knows only kernels that were read or measured."""
+"""What some kernels allocate for themselves while they run. It knows only kernels that were read or measured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _flash_backward(query: Any, key: Any) -> int:
 
 
 def _efficient_backward(query: Any) -> int:
-    """xFormers' kernel: row sums, and in 16 bits the fp32 sums of the query's gradient (an upper bound)."""
+    """The kernel of xFormers: row sums, and in 16 bits the fp32 sums of the query's gradient (an upper bound)."""
     rows = query.shape[0] * query.shape[1] * query.shape[2]
     return int(rows * 4 + (rows * query.shape[3] * 4 if query.element_size() == 2 else 0))
 
@@ -74,7 +74,8 @@ def _one_dnn_backward(args: Sequence[Any]) -> Workspaces:
     blocked = _blocked(tensor)
     copies = 2 if max(stride) > 1 and groups == 1 else 1
     return Workspaces(
-        [_blocked(gradient) + _bytes(weight) + blocked, blocked + copies * _bytes(tensor), _bytes(tensor) + of_weight], []
+        [_blocked(gradient) + _bytes(weight) + blocked, blocked + copies * _bytes(tensor), _bytes(tensor) + of_weight],
+        [],
     )
 
 

@@ -1,0 +1,48 @@
+"""`gpuplan probe` on real commands: it measures, ends all it started, and says what it could not measure."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from sweep import SPEC, Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG = SPEC.replace("--lr {lr}", "--lr {lr} --rows 80000") + "compute: {threads: 1}\n"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path, LONG)
+
+
+def processes_in(folder: Path) -> list[str]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{name}/cwd") == str(folder):
+                found.append(name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_probe_measures_the_real_command_and_leaves_nothing_behind(sweep: Sweep) -> None:
+    answer = sweep.json("probe", "--seconds", "1")
+    assert answer["device"]["checked"] in {"measured", "assumed"}
+    assert [fact["kind"] for fact in answer["evidence"]] == ["probe", "probe"]
+    assert all(fact["measurement"]["step_s"] > 0.001 for fact in answer["evidence"])
+    assert processes_in(sweep.folder) == []
+    plan = sweep.json("plan")
+    assert plan["estimates"][0]["step_s"]["source"] == "measured"
+    assert plan["totals"]["finished"] == 0
+
+
+def test_a_command_that_fails_is_named_with_its_last_words(sweep: Sweep) -> None:
+    sweep.write(SPEC.replace("--lr {lr}", "--lr {lr} --rows 8 --crash"))
+    answer = sweep.json("probe")
+    assert answer["evidence"] == []
+    assert all("the data is not what it was" in text for text in answer["refused"])
