@@ -184,8 +184,8 @@ class Architecture(Noun):
     storage: Literal["fp32", "bf16", "int8", "nf4", "nf4_dq", "gptq4"] | None = Field(
         default=None, description="how the matrices are kept; default: fp32, with 16 bits by autocast"
     )
-    rank: Key | int = Field(default=16, description="of low-rank adapters")
-    targets: tuple[Literal["q", "k", "v", "o", "gate", "up", "down"], ...] = Field(
+    adapter_rank: Key | int = Field(default=16, description="of low-rank adapters")
+    adapter_targets: tuple[Literal["q", "k", "v", "o", "gate", "up", "down"], ...] = Field(
         default=(), description="matrices with adapters; default: q and v"
     )
     fused: tuple[Literal["norm", "loss", "linear_loss", "chunked_loss", "adapter", "feedforward"], ...] = Field(

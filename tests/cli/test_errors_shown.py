@@ -101,3 +101,10 @@ def test_fit_answers_for_gpus_that_are_not_here(sweep: Sweep) -> None:
     assert "RTX 4090" in sweep.run("fit").stdout
     assert "near:" in sweep.run("fit", "--gpus", "RTX 4091", code=2).stderr
     assert "whole numbers" in sweep.run("fit", "--batches", "1,x", code=2).stderr
+
+
+def test_a_plan_of_another_version_in_the_state_folder(sweep: Sweep) -> None:
+    folder = sweep.folder / ".gpuplan" / "plans"
+    folder.mkdir(parents=True)
+    (folder / "tiny.json").write_text('{"schema": "gpuplan.plan/1"}')
+    assert "written by another version" in sweep.run("report", code=2).stderr

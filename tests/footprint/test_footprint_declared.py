@@ -22,7 +22,7 @@ def mistral(**changes: Any) -> Architecture:
     return Architecture.model_validate(dimensions | changes)
 
 
-LORA = {"method": "lora", "targets": ("q", "k", "v", "o")}
+LORA = {"method": "lora", "adapter_targets": ("q", "k", "v", "o")}
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_what_is_trained_and_saved() -> None:
 
 
 def test_dimensions_by_the_names_of_settings() -> None:
-    footprint = known(mistral(**LORA | {"rank": "r"}), {"r": 64})
+    footprint = known(mistral(**LORA | {"adapter_rank": "r"}), {"r": 64})
     assert footprint.gradient_bytes == 4 * 4 * 13_631_488
-    missing = closed_form(mistral(rank="r"), {})
+    missing = closed_form(mistral(adapter_rank="r"), {})
     assert isinstance(missing, Unknown)
-    assert "its rank is the setting r" in missing.reason
+    assert "its adapter_rank is the setting r" in missing.reason
 
 
 def test_experts_count_but_only_some_compute() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from gpuplan.errors import UserError
 from gpuplan.launch.base import writing
 from gpuplan.launch.prepare import make_state
@@ -66,7 +68,13 @@ class State:
         paths = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime) if folder.is_dir() else []
         if experiment is not None:
             paths = [path for path in paths if path.stem == experiment]
-        return Plan.model_validate_json(paths[-1].read_bytes()) if paths else None
+        if not paths:
+            return None
+        try:
+            return Plan.model_validate_json(paths[-1].read_bytes())
+        except ValidationError:
+            hint = "apply the spec again: what is finished is kept"
+            raise UserError(f"{paths[-1]} was written by another version of gpuplan", hint=hint) from None
 
     def report_folder(self, experiment: str) -> Path:
         """Where the report of `experiment` goes unless told otherwise."""

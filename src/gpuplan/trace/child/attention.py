@@ -4,6 +4,7 @@ The rules are those of ATen/native/transformers/{cuda/sdp_utils.cpp,sdp_utils_cp
 not choose cuDNN's kernel, which keeps the same tensors as flash attention.
 """
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 import math

@@ -1,5 +1,6 @@
 """Autocast for tensors without memory, for which PyTorch has none: the same casts. It never casts outside of it."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Sequence, Tuple

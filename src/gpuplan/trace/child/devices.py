@@ -1,5 +1,6 @@
 """Makes `meta` tensors say that they are on the GPU or on the host. It moves nothing."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any

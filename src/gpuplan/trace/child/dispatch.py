@@ -1,5 +1,6 @@
 """Sees every operator below autograd: computes shapes only, and notes what it made. It holds no opinion on CUDA."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 import contextlib
@@ -27,7 +28,7 @@ VALUE_OF = aten._local_scalar_dense.default
 TRUTHS = (aten.all.default, aten.all.dim)
 
 
-class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  PyTorch leaves it untyped
+class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Stands where a GPU's kernels would be called."""
 
     def __init__(self, ledger: Ledger, sites: Sites) -> None:

@@ -3,6 +3,7 @@
 It never sees operators; that is `dispatch`.
 """
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, Sequence

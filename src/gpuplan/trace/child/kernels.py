@@ -1,5 +1,6 @@
 """Functions that a GPU computes with another kernel than PyTorch's portable composition. It holds no attention."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Dict, NamedTuple, Optional, Sequence

@@ -3,6 +3,7 @@
 It asks Python's garbage collector for every module and optimizer there is, so that the user names nothing.
 """
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 import gc

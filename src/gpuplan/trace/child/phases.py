@@ -1,5 +1,6 @@
 """Tells forward, backward and optimizer apart by when autograd and optimizers run. It asks the user nothing."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple

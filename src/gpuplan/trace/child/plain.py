@@ -1,5 +1,6 @@
 """Turns off what would hide a program from its trace: compilers, overrides, workers. It adds nothing."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict

@@ -1,5 +1,6 @@
 """Wires the modes and patches of one process. After this, PyTorch in it only pretends."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,8 @@ class Session:
         """From now on nothing is computed."""
         torch.set_num_threads(1)
         self.clock.hook(self.functions)
-        for mode in (self.dispatch, self.functions):
-            mode.__enter__()
+        self.dispatch.__enter__()  # type: ignore[no-untyped-call]
+        self.functions.__enter__()  # type: ignore[no-untyped-call]
 
     def watch(self, owners: Owners) -> None:
         """Note whose each new gradient and state is."""

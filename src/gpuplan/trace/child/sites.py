@@ -1,5 +1,6 @@
 """Finds the line of the user's program behind an operator, in the backward pass too. It never reads source files."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 import os

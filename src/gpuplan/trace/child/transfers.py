@@ -1,5 +1,6 @@
 """Moves between host and device, and questions for values, for tensors without memory. It makes no tensors anew."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence

@@ -1,5 +1,6 @@
 """Answers for what only a tensor's values could tell. Each answer is a guess that is counted and told to the user."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Sequence

@@ -1,5 +1,6 @@
 """Counts what each operator does: FLOPs, bytes moved, kernels, by class. It never looks at lifetimes."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
