@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text("".join(f"{json.dumps(_line(found))}\n" for found in answers), encoding="utf-8")
     _print(answers, tier=options.tier)
+    if options.peers:
+        for name, scores in peer_errors(rows, answers, python=options.peers).items():
+            print(f"peer {name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
     print(json.dumps(_result([found for found in answers if _counts(found, options.tier)], answers, started)))
     return 0
 
@@ -56,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("files", type=Path, nargs="+", help="columns of memory.csv or fits.csv")
     parser.add_argument("--json", type=Path, help="one JSON line a row, with the reason")
     parser.add_argument("--hold-out", choices=["group", "family"], help="fit no constant on the rows it is scored on")
+    parser.add_argument(
+        "--peers", nargs="?", const=sys.executable, metavar="PYTHON", help="other estimators, as this Python has them"
+    )
     parser.add_argument("--tier", default="A", help="rows that count: A, AB or ABC (default: A, the complete ones)")
     return parser
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["degree", "described", "summed", "whole_number"]
 
+NO_MATRICES = r"prompt|prefix|p-?tuning|ia3|vera|ln[ _-]?tuning|norm|token|bitfit|c3a|fourier|embedding"
+"""Methods that train a few vectors and keep no matrix's input for them."""
 ZERO_STAGES: dict[str, Sharding] = {"1": "zero1", "2": "zero2", "3": "zero3"}
 ALL_LINEAR = ("q", "k", "v", "o", "gate", "up", "down")
 TARGET_WORDS = {
@@ -141,11 +143,11 @@ def _precision(row: Mapping[str, str], words: str) -> Precision:
 
 def _storage(row: Mapping[str, str], method: Method) -> Storage | None:
     words = f"{row.get('precision') or ''} {row.get('method') or ''}".lower()
-    if "gptq" in words or "int4" in words or "awq" in words:
+    if any(word in words for word in ("gptq", "int4", "awq", "hqq", "aqlm")):
         return "gptq4"
     if "int8" in words or "8-bit base" in words or "8bit base" in words:
         return "int8"
-    if "nf4" in words or "qlora" in words or "4-bit" in words or "4bit" in words:
+    if any(word in words for word in ("nf4", "fp4", "qlora", "q-lora", "4-bit", "4bit", "bnb")):
         double = "dq" in words or "double" in words or (method == "lora" and "bnb.nf4" not in words)
         return "nf4_dq" if double else "nf4"
     return "fp32" if "mixed (fp32" in words or "amp" in words else None
@@ -173,6 +175,8 @@ OPTIMIZER_WORDS: tuple[tuple[str, OptimizerName], ...] = (
 
 
 def _targets(row: Mapping[str, str], words: str) -> tuple[str, ...] | None:
+    if re.search(NO_MATRICES, (row.get("method") or "").lower()):
+        return ()
     if re.search(r"all[ -]linear|all layers|all linear|mlp lora|\+ mlp|incl\.? mlp", words):
         return ALL_LINEAR
     found = re.search(r"targets? ([a-z_]+(?:,[ ]?[a-z_]+)*)", words) or re.search(r"\b([qkvo](?:,[qkvo])+)\b", words)
@@ -205,7 +209,7 @@ def _fused(words: str) -> frozenset[str]:
         found.add("linear_loss")
     if "liger" in words and "fused fast ce" not in words:
         found |= {"norm", "feedforward"}
-    if "full logits" in words:
+    if "full logits" in words or "torchtitan" in words:
         found.add("whole_loss")
     if "chunked ce" in words or "chunked cross" in words:
         found.add("chunked_loss")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from sweep import SPEC, Sweep
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LONG = SPEC.replace("--lr {lr}", "--lr {lr} --rows 80000") + "compute: {threads: 1}\n"
 
@@ -21,10 +17,10 @@ def sweep(tmp_path: Path) -> Sweep:
 
 def processes_in(folder: Path) -> list[str]:
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for process in Path("/proc").iterdir():
         try:
-            if os.readlink(f"/proc/{name}/cwd") == str(folder):
-                found.append(name)
+            if process.name.isdigit() and (process / "cwd").readlink() == folder:
+                found.append(process.name)
         except OSError:
             continue
     return found

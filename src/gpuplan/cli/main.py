@@ -23,6 +23,7 @@ VERBS = {
     "init": "Write a commented spec to start from.",
     "check": "Is the spec sound? Count, names, findings.",
     "probe": "Measure this machine and the real command, briefly.",
+    "trace": "What does a step of your own code hold? Without a GPU.",
     "fit": "Will it fit, with which batch, on which GPU, how many on a card?",
     "plan": "What will it take? Memory, time, placement; changes nothing.",
     "apply": "Carry out a plan on this machine.",

@@ -14,7 +14,7 @@ __all__ = ["ModelFacts", "find_model", "models", "near_models"]
 
 SUFFIXES = (
     "-instruct", "-chat", "-hf", "-base", "-it", "-gptq", "-awq", "-bnb-4bit", "-unsloth", "-4bit", "-v0.1",
-    "-int4", "-int8",
+    "-int4", "-int8", "-v1.0", "-v0.2",
 )  # fmt: skip
 """What a name may end in without another shape of the model: tuned or quantised forms of it."""
 

@@ -8,12 +8,13 @@ from gpuplan.errors import UserError
 from gpuplan.expand import expand, shape_of
 from gpuplan.trace import Limits, trace
 from gpuplan.world import interpreter, look_at_machine, workdir_of
+from gpuplan.world.footprints import TRACES, batch_setting, kinds, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuplan.flow.state import State
-    from gpuplan.model import Experiment, Run, Scalar
+    from gpuplan.model import Run
     from gpuplan.spec import Spec
     from gpuplan.trace import Traced
 
@@ -24,6 +25,7 @@ class TracedRun(NamedTuple):
     """One run of a kind, and what its step was found to need."""
 
     run: Run
+    micro_batch: int
     traced: Traced
 
 
@@ -51,29 +53,7 @@ def trace_runs(
             device="cuda" if on_gpu else "cpu",
             variables=experiment.environment.variables,
             limits=Limits(timeout_s=timeout_s),
-            cache_folder=state.folder / "traces",
+            cache_folder=state.folder / TRACES,
         )
-        found.append(TracedRun(alike[0], traced))
+        found.append(TracedRun(alike[0], shape_of(alike[0], experiment).micro_batch or 1, traced))
     return tuple(found)
-
-
-def kinds(runs: tuple[Run, ...], experiment: Experiment) -> list[list[Run]]:
-    """Runs whose step is the same: they differ by seed, rank count or learning rate alone."""
-    neutral = {experiment.roles.learning_rate, batch_setting(experiment)}
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        settings = sorted((name, value) for name, value in run.settings.items() if name not in neutral)
-        groups.setdefault(repr(settings), []).append(run)
-    return list(groups.values())
-
-
-def batch_setting(experiment: Experiment) -> str | None:
-    """The setting that `make_step` takes its rows from."""
-    roles = experiment.roles
-    return next((role for role in (roles.micro_batch, roles.batch) if isinstance(role, str)), None)
-
-
-def settings_of(run: Run, experiment: Experiment) -> dict[str, Scalar]:
-    """The run's settings with the rows of one rank in place of the global batch."""
-    name, micro_batch = batch_setting(experiment), shape_of(run, experiment).micro_batch
-    return run.settings | ({name: micro_batch} if name and micro_batch else {})

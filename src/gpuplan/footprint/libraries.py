@@ -98,7 +98,7 @@ def _common(asked: Description) -> Recipe:
         autocast=autocast,
         optimizer=asked.optimizer or "adamw",
         rank=asked.rank,
-        targets=asked.targets or ("q", "v"),
+        targets=("q", "v") if asked.targets is None else asked.targets,
         adapter_dropout=True if asked.dropout is None else asked.dropout,
         checkpointing=asked.checkpointing,
         offload_activations=asked.offload_activations,

@@ -12,6 +12,7 @@ from gpuplan.trace.result import Place as Place
 from gpuplan.trace.result import Stream as Stream
 from gpuplan.trace.result import Traced as Traced
 from gpuplan.trace.runner import Limits as Limits
+from gpuplan.trace.runner import cached as cached
 from gpuplan.trace.runner import trace as trace
 
-__all__ = ["Behind", "Kernel", "Limits", "Peak", "Place", "Stream", "Traced", "trace"]
+__all__ = ["Behind", "Kernel", "Limits", "Peak", "Place", "Stream", "Traced", "cached", "trace"]

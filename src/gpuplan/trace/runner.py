@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Scalar
 
-__all__ = ["Limits", "trace"]
+__all__ = ["Limits", "cached", "trace"]
 
 CHILD = Path(__file__).parent / "child"
 TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+DEFAULT_CAPABILITY = "8.0"
 CAPABILITY = re.compile(r"\d{1,2}\.\d")
 QUIET = {
     "CUDA_VISIBLE_DEVICES": "",  # a GPU that is there stays untouched
@@ -53,7 +54,7 @@ def trace(
     micro_batch: str | None = None,
     batches: Sequence[int] = (),
     device: Literal["cuda", "cpu"] = "cuda",
-    compute_capability: str = "8.0",
+    compute_capability: str = DEFAULT_CAPABILITY,
     variables: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     cache_folder: Path | None = None,
@@ -63,24 +64,51 @@ def trace(
     `micro_batch` names its setting, `batches` are one or two values to trace it at; by default the one in the settings
     and twice as many. Raises UserError that names the line of the user's program where it failed.
     """
-    limits = limits or Limits()
-    asked = Asked(
-        target=target,
-        python=_interpreter(python),
-        workdir=(workdir or Path()).resolve(),
-        timeout_s=limits.timeout_s,
-        memory_limit_bytes=limits.memory_bytes,
-    )
+    asked = _asked(target, python=python, workdir=workdir, limits=limits or Limits())
     request = _request(
         asked, settings, micro_batch=micro_batch, batches=batches, device=device, capability=compute_capability
     )
-    key = cache.key_of({**request, "variables": dict(variables or {})}, asked.python)
+    key = _key(asked, request, variables)
     started = time.monotonic()
     known = cache.load(cache_folder, key) if cache_folder else None
     document = known or _run(asked, request, variables or {})
     if known is None and cache_folder:
         cache.save(cache_folder, key, document, document["files"])
     return read_document(document, target=target, from_cache=known is not None, duration_s=time.monotonic() - started)
+
+
+def cached(
+    target: str,
+    settings: Mapping[str, Scalar],
+    *,
+    cache_folder: Path,
+    python: str | None = None,
+    workdir: Path | None = None,
+    micro_batch: str | None = None,
+    device: Literal["cuda", "cpu"] = "cuda",
+    variables: Mapping[str, str] | None = None,
+) -> Traced | None:
+    """What `trace` with these arguments found before, if nothing it was made of has changed since. Runs nothing."""
+    asked = _asked(target, python=python, workdir=workdir, limits=Limits())
+    request = _request(
+        asked, settings, micro_batch=micro_batch, batches=(), device=device, capability=DEFAULT_CAPABILITY
+    )
+    document = cache.load(cache_folder, _key(asked, request, variables))
+    return read_document(document, target=target, from_cache=True, duration_s=0.0) if document else None
+
+
+def _asked(target: str, *, python: str | None, workdir: Path | None, limits: Limits) -> Asked:
+    return Asked(
+        target=target,
+        python=_interpreter(python),
+        workdir=(workdir or Path()).resolve(),
+        timeout_s=limits.timeout_s,
+        memory_limit_bytes=limits.memory_bytes,
+    )
+
+
+def _key(asked: Asked, request: Mapping[str, Any], variables: Mapping[str, str] | None) -> str:
+    return cache.key_of({**request, "variables": dict(variables or {})}, asked.python)
 
 
 def _interpreter(python: str | None) -> str:

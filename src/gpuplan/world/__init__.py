@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gpuplan.model import Device, Evidence, Experiment, Gpu, Machine, Run
+    from gpuplan.model import Device, Evidence, Experiment, Footprint, Gpu, Machine, Run
     from gpuplan.spec import Spec
     from gpuplan.store import Store
 
@@ -39,6 +39,7 @@ def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None
                 name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs
             },
             "history": store.history(experiment.name) if store else (),
+            "footprints": _footprints(spec, runs, seen, state),
             "disk_free_bytes": _disk_free_bytes(state),
             "places": spec.places,
         }
@@ -77,6 +78,15 @@ def local_offer(machine: Machine, known: dict[str, Gpu]) -> Offer:
         as_of="now",
         source=source,
     )
+
+
+def _footprints(spec: Spec, runs: Sequence[Run], seen: World, state: Path) -> dict[str, Footprint]:
+    if spec.experiment.footprint is None or spec.experiment.footprint.trace is None:
+        return {}
+    from gpuplan.world.footprints import known_footprints  # noqa: PLC0415  only specs that trace pay for it
+
+    on_gpu = any(device.kind == "gpu" for device in seen.machine.devices)
+    return known_footprints(spec.experiment, runs, base=spec.base, state=state, on_gpu=on_gpu)
 
 
 def _disk_free_bytes(state: Path) -> int:

@@ -61,7 +61,7 @@ class Attention:
 def choose(call: Call) -> str:
     """The name of the kernel."""
     if not STATE.gpu or not call.query.is_cuda:
-        return "flash (CPU)" if _cpu_flash_can(call) else "math"
+        return "CPU flash" if _cpu_flash_can(call) else "math"
     if _flash_can(call):
         return "flash"
     return "memory-efficient" if _efficient_can(call) else "math"
@@ -183,4 +183,4 @@ def _math(call: Call) -> torch.Tensor:
     return result
 
 
-KERNELS = {"flash": _flash, "memory-efficient": _efficient, "math": _math, "flash (CPU)": _cpu_flash}
+KERNELS = {"flash": _flash, "memory-efficient": _efficient, "math": _math, "CPU flash": _cpu_flash}

@@ -21,7 +21,8 @@ def notes_of(observation: Observation, *, workdir: str) -> List[str]:
     found: List[str] = []
     if observation.attention:
         kernels = ", ".join("{} ({}x)".format(name, count) for name, count in sorted(observation.attention.items()))
-        found.append("attention kernels for compute capability {}.{}: {}".format(*STATE.capability, kernels))
+        device = "compute capability {}.{}".format(*STATE.capability) if STATE.gpu else "a CPU"
+        found.append("attention kernels for {}: {}".format(device, kernels))
     if observation.guesses:
         found.append(_of_guesses(observation.guesses, observation.sites, workdir))
     if "convolution" in {deed[1] for deed in observation.deeds} and STATE.gpu:

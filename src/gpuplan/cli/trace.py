@@ -1,0 +1,67 @@
+"""`gpuplan trace`: what one training step of your own code holds, without a GPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
+from gpuplan.cli.output import console, emit_json, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpuplan.cli.options import Given
+
+
+@click.command("trace")
+@spec_options
+@click.option("--device", type=click.Choice(["gpu", "cpu"]), help="As on this kind of device; default: this machine's.")
+@click.option("--most", type=click.IntRange(1, 100), default=4, show_default=True, help="Kinds of run at most.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(5, 3600), default=120.0, show_default=True, help="Seconds."
+)
+@state_option
+@json_option
+@quiet_option
+def command(
+    given: Given, *, device: str | None, most: int, timeout_s: float, state: Path, as_json: bool, quiet: bool
+) -> None:
+    """Trace the step that `footprint.trace` of SPEC names, on fake tensors: peak memory at every batch, and why.
+
+    Your code runs in your own environment, in a child process with limits, without weights, data or a GPU. Plans use
+    what was traced for as long as the files it was traced from do not change.
+    """
+    from gpuplan.flow.state import State  # noqa: PLC0415
+    from gpuplan.flow.trace import trace_runs  # noqa: PLC0415
+    from gpuplan.report import traced as tables  # noqa: PLC0415
+    from gpuplan.report.render import as_rich  # noqa: PLC0415
+
+    found = trace_runs(
+        spec_from(given), State(state), most=most, kind=device, timeout_s=timeout_s,
+        say=lambda text: say(text, quiet=quiet),
+    )  # fmt: skip
+    if as_json:
+        emit_json(
+            {
+                "schema": "gpuplan.trace/1",
+                "traces": [
+                    {
+                        "run": one.run.name,
+                        "micro_batch": one.micro_batch,
+                        "holds_at_every_batch": one.traced.is_linear,
+                        "footprint": one.traced.footprint.model_dump(mode="json"),
+                        "assumptions": list(one.traced.assumptions),
+                        "versions": dict(one.traced.versions),
+                    }
+                    for one in found
+                ],
+            }
+        )
+        return
+    out = console()
+    for one in found:
+        out.print(f"{one.run.name}: {tables.headline(one.traced, one.micro_batch)}")
+        out.print(as_rich(tables.peak_table(one.traced, one.micro_batch), width=out.width))
+        out.print(as_rich(tables.behind_table(one.traced, one.micro_batch), width=out.width))

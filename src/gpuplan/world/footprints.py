@@ -1,0 +1,68 @@
+"""Footprints that were traced before and still hold. It runs nothing of the user's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuplan.expand import shape_of
+from gpuplan.trace import cached
+from gpuplan.world.programs import interpreter, workdir_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gpuplan.model import Experiment, Footprint, Run, Scalar
+
+__all__ = ["TRACES", "batch_setting", "kinds", "known_footprints", "settings_of"]
+
+TRACES = "traces"
+"""The folder of the state folder that holds traces by content."""
+
+
+def known_footprints(
+    experiment: Experiment, runs: Sequence[Run], *, base: Path, state: Path, on_gpu: bool
+) -> dict[str, Footprint]:
+    """By run key, the traced footprints whose files, settings and software are still what they were."""
+    source = experiment.footprint.trace if experiment.footprint else None
+    folder = state / TRACES
+    if source is None or not folder.is_dir():
+        return {}
+    found: dict[str, Footprint] = {}
+    for alike in kinds(runs, experiment):
+        traced = cached(
+            source,
+            settings_of(alike[0], experiment),
+            python=interpreter(experiment, base),
+            workdir=workdir_of(experiment, base),
+            micro_batch=batch_setting(experiment),
+            device="cuda" if on_gpu else "cpu",
+            variables=experiment.environment.variables,
+            cache_folder=folder,
+        )
+        footprint = traced.at(shape_of(alike[0], experiment).micro_batch or 1) if traced else None
+        if footprint is not None:
+            found |= {run.key: footprint for run in alike}
+    return found
+
+
+def kinds(runs: Sequence[Run], experiment: Experiment) -> list[list[Run]]:
+    """Runs whose step is the same: they differ by seed, or by the learning rate, alone."""
+    neutral = experiment.roles.learning_rate
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        settings = sorted((name, value) for name, value in settings_of(run, experiment).items() if name != neutral)
+        groups.setdefault(repr(settings), []).append(run)
+    return list(groups.values())
+
+
+def batch_setting(experiment: Experiment) -> str | None:
+    """The setting that `make_step` takes its rows from."""
+    roles = experiment.roles
+    return next((role for role in (roles.micro_batch, roles.batch) if isinstance(role, str)), None)
+
+
+def settings_of(run: Run, experiment: Experiment) -> dict[str, Scalar]:
+    """The run's settings with the rows of one rank in place of the global batch."""
+    name, micro_batch = batch_setting(experiment), shape_of(run, experiment).micro_batch
+    return run.settings | ({name: micro_batch} if name and micro_batch else {})

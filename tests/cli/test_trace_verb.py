@@ -1,0 +1,72 @@
+"""`gpuplan trace` through the command line: the user's step, the plan that uses it, and mistakes at their line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sweep import Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("torch")
+
+STEP = """
+import torch
+from torch import nn
+
+def make_step(settings):
+    model = nn.Sequential(nn.Linear(256, settings["width"]), nn.GELU(), nn.Linear(settings["width"], 256))
+    optimizer = torch.optim.AdamW(model.parameters())
+    rows = torch.randn(settings["bs"], 256)
+    def step():
+        model(rows).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return step
+"""
+SPEC = """
+name: traced
+command: python train.py --lr 0.1 --rows {bs}
+settings: {bs: 8, width: 512}
+seeds: [1, 2]
+roles: {micro_batch: bs}
+footprint: {trace: "mine:make_step"}
+environment: {python: PYTHON}
+"""
+PARAMETERS = 256 * 512 + 512 + 512 * 256 + 256
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    made = Sweep(tmp_path, SPEC)
+    (tmp_path / "mine.py").write_text(STEP)
+    return made
+
+
+def test_a_trace_is_what_the_plan_rests_on_until_the_code_changes(sweep: Sweep) -> None:
+    answer = sweep.json("trace")
+    assert [one["run"] for one in answer["traces"]] == ["s1"]
+    assert answer["traces"][0]["footprint"]["parameters"] == PARAMETERS
+    assert answer["traces"][0]["holds_at_every_batch"] is True
+    assert {one["memory"]["allocated_bytes"]["source"] for one in sweep.json("plan")["estimates"]} == {"traced"}
+    (sweep.folder / "mine.py").write_text(STEP.replace("AdamW", "SGD"))
+    assert {one["memory"]["allocated_bytes"]["source"] for one in sweep.json("plan")["estimates"]} == {"assumed"}
+
+
+def test_a_trace_shows_the_lines_behind_the_peak(sweep: Sweep) -> None:
+    said = sweep.run("trace").stdout
+    assert f"{PARAMETERS / 1000:.0f}k parameters" in said
+    assert "mine.py:" in said
+
+
+def test_a_step_that_never_uses_the_gpu_is_named_before_a_gpu_is_rented(sweep: Sweep) -> None:
+    assert "it would train on the CPU" in sweep.run("trace", "--device", "gpu", code=2).stderr
+
+
+def test_a_mistake_is_named_at_its_line(sweep: Sweep) -> None:
+    (sweep.folder / "mine.py").write_text("def make_step(settings):\n    return settings['depth']\n")
+    assert "mine.py:2" in sweep.run("trace", code=2).stderr
+    sweep.write(SPEC.replace('footprint: {trace: "mine:make_step"}\n', ""))
+    assert "does not say what to trace" in sweep.run("trace", code=2).stderr
