@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from memory_holdout import held_out
+from memory_peers import peer_errors
 from memory_predict import answer
 from memory_rows import read_rows
 from memory_score import by, fits_right, summary

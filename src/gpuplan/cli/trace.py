@@ -33,9 +33,9 @@ def command(
     Your code runs in your own environment, in a child process with limits, without weights, data or a GPU. Plans use
     what was traced for as long as the files it was traced from do not change.
     """
+    from gpuplan.flow import traced as tables  # noqa: PLC0415
     from gpuplan.flow.state import State  # noqa: PLC0415
     from gpuplan.flow.trace import trace_runs  # noqa: PLC0415
-    from gpuplan.report import traced as tables  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
 
     found = trace_runs(
