@@ -32,7 +32,8 @@ def _fitcheck(work: dict[str, Any]) -> float | str:
         config, tool, gpus = (import_module(f"fitcheck.{name}") for name in ("config_parser", "estimator", "gpu_db"))
     except ImportError:
         return "not installed"
-    if work["experts"] or work["world"] > 1 or work["kind"] != "decoder" or work["storage"] == "gptq4":
+    strange = work["kind"] != "decoder" or work["storage"] == "gptq4" or work["method"] not in {"full", "lora"}
+    if strange or work["experts"] or work["world"] > 1:
         return "not supported"
     model = config.ModelConfig(**work["model"])
     training = tool.TrainingConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,11 @@ from gpuplan.trace.child.phases import Mark
 from gpuplan.trace.child.state import STATE
 
 CHILD = sorted((Path(__file__).parents[2] / "src/gpuplan/trace/child").glob("*.py"))
-ALLOWED = frozenset("torch numpy".split())
+ALLOWED = frozenset(("torch", "numpy"))
 
 
 @pytest.mark.parametrize("path", CHILD, ids=lambda path: path.name)
 def test_the_child_runs_on_python_3_9_and_needs_nothing_but_torch(path: Path) -> None:
-    import sys
-
     tree = ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Match | ast.TryStar)
@@ -36,8 +35,6 @@ def test_the_child_runs_on_python_3_9_and_needs_nothing_but_torch(path: Path) ->
 
 
 def test_no_module_of_the_child_hides_one_of_the_standard_library() -> None:
-    import sys
-
     assert not {path.stem for path in CHILD} & set(sys.stdlib_module_names)
 
 

@@ -90,7 +90,7 @@ def test_the_host_holds_its_data_set_by_itself() -> None:
     answer = traced("habits:loaded")
     data_set = 100_000 * (WIDTH * 4 + 8)
     assert sum(alive(answer, "backward").values()) < data_set
-    assert alive(answer, "backward")["inputs"] == 4 * (WIDTH * 4 + 8)
+    assert alive(answer, "forward")["inputs"] == 4 * (WIDTH * 4 + 8)
     assert any("98 MiB stay in the host's memory" in assumption for assumption in answer.assumptions)
     assert any("habits.py" in assumption and "values" in assumption for assumption in answer.assumptions)
 
@@ -150,18 +150,19 @@ def test_the_stream_replays_to_the_peak() -> None:
         most = max(most, held)
     assert made == len(sizes) == len(stream.component_of)
     assert most == answer.footprint.peak(4).total_bytes(4)
-    assert [name for _, name in stream.marks][-4:] == ["forward", "backward", "optimizer", "optimizer"]
+    names = [name for _, name in stream.marks]
+    assert names[0] == "build"
+    assert list(dict.fromkeys(names[names.index("step") :])) == ["step", "forward", "backward", "optimizer"]
 
 
 # ---------------------------------------------------------------- kernels
 
 
-def test_dropout_keeps_a_mask_of_one_byte() -> None:
+def test_dropout_keeps_one_byte_an_element() -> None:
     without, with_dropout = (alive(traced("decoder:make_step", dropout=p), "forward") for p in (0.0, 0.1))
     kept = with_dropout["activations"] - without["activations"]
-    # Two outputs and two masks a layer; attention's own dropout keeps only the state of its generator.
-    elements = 4 * 64 * 96 * 2 * LAYERS
-    assert kept == pytest.approx(elements * (4 + 1), rel=0.25)
+    # Two masks a layer: what dropout gives is only added, and attention's own keeps the state of its generator.
+    assert kept == 4 * 64 * 96 * 2 * LAYERS
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_checkpointing_recomputes_and_a_fused_optimizer_has_no_temporary() -> No
     plain, leaner = (traced("decoder:make_step", checkpointing=on, fused=on) for on in (False, True))
     assert leaner.footprint.flops(4) > plain.footprint.flops(4)
     assert alive(leaner, "forward")["activations"] < 0.5 * alive(plain, "forward")["activations"]
-    assert "temporaries" not in alive(leaner, "optimizer")
+    assert alive(leaner, "optimizer")["temporaries"] < 0.1 * MIB
     assert alive(plain, "optimizer")["temporaries"] > MIB
 
 

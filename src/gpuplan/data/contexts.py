@@ -21,10 +21,14 @@ class Context(NamedTuple):
     source: str
 
 
-def context_for(capability: str, *, torch: str = "") -> Context:
-    """That of a compute capability such as `8.0` under a version of torch, or under one that nobody knows."""
-    named = [row for row in _rows() if any(start and capability.startswith(start) for start in row.capabilities)]
-    fitting = named or [row for row in _rows() if "" in row.capabilities]
+def context_for(capability: str, *, torch: str = "", without: frozenset[str] = frozenset()) -> Context:
+    """That of a compute capability such as `8.0` under a version of torch, or under one that nobody knows.
+
+    `without` names measured rows; what only they show is not used.
+    """
+    known = [row for row in _rows() if not row.evidence or not row.evidence <= without]
+    named = [row for row in known if any(start and capability.startswith(start) for start in row.capabilities)]
+    fitting = named or [row for row in known if "" in row.capabilities]
     reached = [row for row in fitting if torch and row.torch and _parts(torch) >= _parts(row.torch)]
     undated = [row for row in fitting if not row.torch]
     return (reached or undated or fitting)[-1].context
@@ -33,6 +37,7 @@ def context_for(capability: str, *, torch: str = "") -> Context:
 class _Row(NamedTuple):
     capabilities: tuple[str, ...]
     torch: str
+    evidence: frozenset[str]
     context: Context
 
 
@@ -43,6 +48,7 @@ def _rows() -> tuple[_Row, ...]:
         _Row(
             tuple(row["capabilities"]),
             row["torch"],
+            frozenset(row.get("evidence", ())),
             Context(GIB * row["low"], GIB * row["middle"], GIB * row["high"], f"{row['source']}, {row['date']}"),
         )
         for row in content["context"]

@@ -27,7 +27,7 @@ class Fitted:
     """Constants fitted on measured rows (fms: 244 pairs of allocated and nvidia-smi; decision 5 has their errors).
 
     Shares are of what comes and goes in a step: activations, logits and temporaries. `cached` overrides the loss
-    kernels' own figure, by name.
+    kernels' own figure, by name. `without` names rows that a held-out test may not know.
     """
 
     segments_bytes: float = 0.25 * GIB
@@ -39,6 +39,7 @@ class Fitted:
     sharded_full: float = 0.30
     convolution_bytes: float = 0.1 * GIB
     cached: Mapping[str, float] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
 
 
 FITTED = Fitted()

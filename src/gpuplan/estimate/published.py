@@ -74,7 +74,7 @@ def published_peaks(
 ) -> PublishedPeaks:
     """The peaks of one rank of `work` at micro-batch `batch`, on `gpu` if one is named."""
     step = _step(work, batch)
-    context = context_for((gpu.compute_capability or "") if gpu else "", torch=torch)
+    context = context_for((gpu.compute_capability or "") if gpu else "", torch=torch, without=fitted.without)
     usable = USABLE * gpu.memory_bytes if gpu else None
     held = held_by(step, room_bytes=None if usable is None else usable - context.middle, fitted=fitted)
     width = ALLOCATED[confidence]

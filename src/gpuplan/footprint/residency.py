@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Residency", "residency_of"]
 
-GATHERS_UNDER_WAY = 4
-"""Layer-sized buffers beside the gathered model: 4.0 +- 0.3 on four models (litgpt-0030 to 0039, LitGPT)."""
 
 PREFIX_TOKENS = 10
 """Of an adapter of the first kind (LitGPT's default)."""
@@ -62,7 +60,7 @@ def residency_of(model: ModelFacts, recipe: Recipe) -> Residency:
         step=(optimizer.step * trained_bytes + optimizer.largest * min(largest, 4.0 * trained)) / spread,
         gathered=_gathered(census, recipe),
         gathered_late=_gathered_late(census, recipe),
-        head_copy=2.0 * model.vocabulary * model.d_model if recipe.quantised_head else 0.0,
+        head_copy=2.0 * model.vocabulary * model.d_model if recipe.quantised_head and recipe.head_copies else 0.0,
         casts=_casts(census, recipe),
         head_gradient=float(_unsharded_bytes(recipe) * model.vocabulary * model.d_model) if full else 0.0,
         layer_gradient=float(_unsharded_bytes(recipe) * model.d_model * model.feedforward) if full else 0.0,
@@ -120,7 +118,7 @@ def _gathered_late(census: Census, recipe: Recipe) -> float:
     if recipe.reshards or not recipe.shards_parameters:
         return _gathered(census, recipe)
     matrix = min(STORAGE_BYTES[recipe.storage], recipe.compute)
-    return matrix * (census.total + GATHERS_UNDER_WAY * census.layer)
+    return matrix * (census.total + recipe.gathers_under_way * census.layer)
 
 
 def _casts(census: Census, recipe: Recipe) -> float:

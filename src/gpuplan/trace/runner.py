@@ -174,9 +174,8 @@ def _batches(settings: Mapping[str, Scalar], micro_batch: str | None, batches: S
 def _run(asked: Asked, request: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="gpuplan-trace-") as name:
         folder = Path(name)
-        result, crash = folder / "result.json", folder / "crash.txt"
-        crash.touch()
-        paths = {"result": str(result), "crash": str(crash)}
+        result = folder / "result.json"
+        paths = {"result": str(result), "crash": str(folder / "crash")}
         (folder / "request.json").write_text(json.dumps({**request, **paths}), "utf-8")
         try:
             ended = run_limited(
@@ -185,13 +184,18 @@ def _run(asked: Asked, request: Mapping[str, Any], variables: Mapping[str, str])
                 variables={**variables, **QUIET},
                 timeout_s=asked.timeout_s,
                 memory_limit_bytes=asked.memory_limit_bytes,
-                last_words=lambda: last_line(crash.read_text("utf-8", "replace"), asked) is not None,
+                last_words=lambda: last_line(_crashes(folder), asked) is not None,
             )
         except OSError as error:
             raise explain_start(error, asked) from None
         if ended.stopped or not result.is_file():
-            raise explain_end(ended, crash.read_text("utf-8", "replace"), asked)
+            raise explain_end(ended, _crashes(folder), asked)
         document: dict[str, Any] = json.loads(result.read_text("utf-8"))
     if "failure" in document:
         raise explain_failure(document["failure"], asked)
     return document
+
+
+def _crashes(folder: Path) -> str:
+    """What the child's processes wrote of where they were."""
+    return "\n".join(path.read_text("utf-8", "replace") for path in sorted(folder.glob("crash*")))

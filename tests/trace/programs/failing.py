@@ -106,7 +106,7 @@ def stays_on_the_host(settings: dict[str, Any]) -> Callable[[], None]:
 
 
 def lacks_a_module(settings: dict[str, Any]) -> None:
-    import no_such_module_anywhere  # noqa: F401, PLC0415  # HERE lacks_a_module
+    import no_such_module_anywhere  # noqa: F401  # HERE lacks_a_module
 
 
 def lacks_a_setting(settings: dict[str, Any]) -> None:

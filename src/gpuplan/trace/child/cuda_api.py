@@ -106,7 +106,7 @@ def _answers() -> Dict[str, Any]:
         "is_available": _answering(value=True),
         "device_count": _answering(1),
         "is_current_stream_capturing": _answering(value=False),
-        "is_bf16_supported": lambda *_args, **_kwargs: STATE.capability >= (8, 0),
+        "is_bf16_supported": lambda including_emulation=True: including_emulation or STATE.capability >= (8, 0),
         "get_device_capability": lambda *_args: STATE.capability,
         "get_device_name": lambda *_args: Properties().name,
         "get_device_properties": lambda *_args: Properties(),

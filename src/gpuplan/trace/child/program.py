@@ -31,13 +31,17 @@ def main(path: str) -> int:
     """Trace what the request asks for and write the result."""
     request = read_request(path)
     os.chdir(request.workdir)
-    with open(request.crash, "w", encoding="utf-8") as crash:
-        faulthandler.enable(crash)
-        # gpuplan asks with this signal where the program is, before it ends it.
-        faulthandler.register(signal.SIGUSR2, crash)
-        _limit_memory(request.memory_limit_bytes)
-        _write(request.result, _document(request))
+    _tell_crashes(request.crash)
+    _limit_memory(request.memory_limit_bytes)
+    _write(request.result, _document(request))
     return 0
+
+
+def _tell_crashes(path: str) -> None:
+    """Write the line that runs to `path` on a crash, and when gpuplan asks with SIGUSR2 before it ends the process."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    faulthandler.enable(file)
+    faulthandler.register(signal.SIGUSR2, file)
 
 
 def _limit_memory(limit_bytes: int) -> None:
@@ -91,6 +95,7 @@ def _fork(session: Session, function: Callable[[Dict[str, Any]], Any], request: 
     if pid == 0:
         code = 1
         try:
+            _tell_crashes("{}.{}".format(request.crash, batch))
             _write(_part(request, batch), _observe_one(session, function, request, batch))
             code = 0
         finally:
