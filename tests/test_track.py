@@ -229,10 +229,9 @@ class Tensor:
 
 
 def test_no_value_ends_a_training(tmp_path: Path) -> None:
-    run = track.start(
-        directory=str(tmp_path), rank=0, world_size=1, path=tmp_path, event="mine", sizes=[math.nan, Tensor()]
-    )  # type: ignore[arg-type]
-    run.final(step=7, odd=Odd(), tensor=Tensor())  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"path": tmp_path, "event": "mine", "sizes": [math.nan, Tensor()]}
+    results: dict[str, Any] = {"step": 7, "odd": Odd(), "tensor": Tensor()}
+    track.start(directory=str(tmp_path), rank=0, world_size=1, **facts).final(**results)
     start, final = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert (start["event"], start["path"], start["sizes"]) == ("start", str(tmp_path), ["nan", 0.5])
     assert (final["event"], final["step"], final["tensor"]) == ("final", 7, 0.5)
