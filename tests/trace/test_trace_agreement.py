@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ SMALL = {"vocabulary": 2000, "d_model": 64, "feedforward": 128, "sequence": 48}
 TRACED_AT, RUN_AT = (8, 16), 20
 
 
-def measured_bytes(target: str, settings: dict[str, object]) -> int:
+def measured_bytes(target: str, settings: dict[str, Any]) -> int:
     done = subprocess.run(
         [sys.executable, str(PROGRAMS.parent / "measure.py"), target, json.dumps(settings)],
         cwd=PROGRAMS,
@@ -44,7 +45,7 @@ def measured_bytes(target: str, settings: dict[str, object]) -> int:
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else value.partition(":")[0].split(".")[-1],
 )
-def test_the_trace_agrees_with_ten_real_steps(target: str, settings: dict[str, object]) -> None:
+def test_the_trace_agrees_with_ten_real_steps(target: str, settings: dict[str, Any]) -> None:
     """At a batch that was not traced: the answer comes from the lines through two others."""
     traced = trace(
         target,

@@ -47,7 +47,7 @@ def _train(model: nn.Module, settings: dict[str, Any]) -> Callable[[], float]:
         labels = torch.randint(10, (settings["batch_size"],)).to(DEVICE)
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(images), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
 

@@ -53,7 +53,7 @@ class Decoder(nn.Module):
 class Lora(nn.Module):
     """A frozen layer with a trained one of rank 8 beside it."""
 
-    def __init__(self, base: nn.Linear) -> None:
+    def __init__(self, base: Any) -> None:
         super().__init__()
         self.base = base
         self.dropout = nn.Dropout(0.1)
@@ -80,7 +80,7 @@ def make_step(settings: dict[str, Any]) -> Callable[[], float]:
         with torch.autocast(DEVICE, dtype=precision, enabled=precision != torch.float32):
             loss = functional.cross_entropy(model(tokens).view(-1, VOCABULARY), tokens.view(-1))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         return loss.item()

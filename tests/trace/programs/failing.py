@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import sys
 import time
@@ -106,7 +107,7 @@ def stays_on_the_host(settings: dict[str, Any]) -> Callable[[], None]:
 
 
 def lacks_a_module(settings: dict[str, Any]) -> None:
-    import no_such_module_anywhere  # noqa: F401  # HERE lacks_a_module
+    importlib.import_module("no_such_module_anywhere")  # HERE lacks_a_module
 
 
 def lacks_a_setting(settings: dict[str, Any]) -> None:

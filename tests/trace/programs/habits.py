@@ -45,7 +45,7 @@ def gradients_stay(settings: dict[str, Any]) -> Callable[[], None]:
     def step() -> None:
         loss = model(rows).pow(2).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
@@ -75,7 +75,7 @@ def loaded(settings: dict[str, Any]) -> Callable[[], None]:
         row, label = next(batches)
         loss = functional.cross_entropy(model(row.cuda(non_blocking=True)), label.to("cuda"))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         print(f"{loss.item():.3f}", loss, loss.detach().cpu().numpy())  # noqa: T201  as training programs do
 
@@ -107,7 +107,7 @@ def scaled(settings: dict[str, Any]) -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cuda", dtype=torch.float16):
             loss = functional.cross_entropy(model(rows), torch.zeros(len(rows), dtype=torch.int64, device="cuda"))
-        scaler.scale(loss).backward()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
