@@ -108,3 +108,9 @@ def test_a_plan_of_another_version_in_the_state_folder(sweep: Sweep) -> None:
     folder.mkdir(parents=True)
     (folder / "tiny.json").write_text('{"schema": "gpuplan.plan/1"}')
     assert "written by another version" in sweep.run("report", code=2).stderr
+
+
+def test_init_writes_a_spec_for_a_built_in_trainer(sweep: Sweep) -> None:
+    sweep.run("init", "agnews.yaml", "--workload", "agnews")
+    assert "2 points x 3 seeds + 1 control = 7 runs" in sweep.run("check", "agnews.yaml").stdout
+    assert "there are: agnews" in sweep.run("init", "x.yaml", "--workload", "agnws", code=2).stderr
