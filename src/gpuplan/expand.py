@@ -105,7 +105,8 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
         batch = micro * run.ranks * accumulation
     elif micro is None and batch is not None:
         micro = max(1, math.ceil(batch / run.ranks / accumulation))
-    epochs, train_rows = _number(run.value_of(roles.epochs)), _whole(run.value_of(roles.train_rows))
+    epochs = _number(run.value_of(roles.epochs))
+    train_rows = _whole(run.value_of(roles.train_rows)) or None  # no row means all, and nobody said how many that is
     steps = _whole(run.value_of(roles.steps))
     if steps is None and batch and train_rows and epochs:
         steps = math.ceil(math.ceil(train_rows / batch) * epochs)

@@ -37,11 +37,9 @@ def measured_bytes(target: str, settings: dict[str, Any]) -> int:
         (AGNEWS, SMALL),
         (AGNEWS, {**SMALL, "precision": "bf16"}),
         ("decoder:make_step", {"dropout": 0.1}),
-        ("decoder:make_step", {"precision": "bf16", "foreach": True}),
-        ("decoder:make_step", {"checkpointing": True, "fused": True}),
+        ("decoder:make_step", {"checkpointing": True, "fused": True, "precision": "bf16"}),
         ("decoder:make_step", {"lora": True}),
-        ("convolutions:residual", {}),
-        ("convolutions:plain", {}),
+        ("convolutions:make_step", {}),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else value.partition(":")[0].split(".")[-1],
 )

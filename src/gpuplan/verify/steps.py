@@ -23,12 +23,13 @@ COUNTS = {
     "accumulation": 1,
     "sequence": 1,
     "threads": 1,
-    "train_rows": 1,
+    "train_rows": 0,
     "steps": 0,
     "eval_rows": 0,
     "warmup_steps": 0,
 }
-"""Roles that are whole numbers, and the least of each; a run that does not train may have no step."""
+"""Roles that are whole numbers, and the least of each; no row means all in many programs, and who only evaluates makes
+no step."""
 
 
 def role_values(case: Case) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""A small residual network on images of 32 x 32, and a plain one of convolutions and pooling."""
+"""A small residual network on images of 32 x 32."""
 
 from __future__ import annotations
 
@@ -27,15 +27,10 @@ class Residual(nn.Module):
         return functional.relu(self.norms[1](self.second(inner)) + self.shortcut(image), inplace=True)
 
 
-def residual(settings: dict[str, Any]) -> Callable[[], float]:
+def make_step(settings: dict[str, Any]) -> Callable[[], float]:
     stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
     blocks = [Residual(16, 16, 1), Residual(16, 32, 2), Residual(32, 64, 2)]
     return _train(nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)), settings)
-
-
-def plain(settings: dict[str, Any]) -> Callable[[], float]:
-    layers = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return _train(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(1024, 10)), settings)
 
 
 def _train(model: nn.Module, settings: dict[str, Any]) -> Callable[[], float]:

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 NOT_A_FUNCTION = 3
 
 
-def hangs(settings: dict[str, Any]) -> Callable[[], None]:
-    def step() -> None:
-        while True:
-            time.sleep(0.01)  # HERE hangs
-
-    return step
-
-
 def escapes(settings: dict[str, Any]) -> Callable[[], None]:
     """Leaves a process in a session of its own behind, and hangs."""
 

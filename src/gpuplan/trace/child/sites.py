@@ -100,6 +100,8 @@ class Sites:
 
 def is_below(path: str, workdir: str) -> bool:
     """Whether a file is the user's: in the working directory and not an installed package."""
+    if path.startswith("<"):  # the code of `exec` and of frozen modules
+        return False
     absolute = os.path.realpath(path)
     return absolute.startswith(workdir) and not any(part in absolute for part in PACKAGES)
 
