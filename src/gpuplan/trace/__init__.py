@@ -7,6 +7,7 @@
 
 from gpuplan.trace.result import Behind as Behind
 from gpuplan.trace.result import Kernel as Kernel
+from gpuplan.trace.result import Part as Part
 from gpuplan.trace.result import Peak as Peak
 from gpuplan.trace.result import Place as Place
 from gpuplan.trace.result import Stream as Stream
@@ -15,4 +16,4 @@ from gpuplan.trace.runner import Limits as Limits
 from gpuplan.trace.runner import cached as cached
 from gpuplan.trace.runner import trace as trace
 
-__all__ = ["Behind", "Kernel", "Limits", "Peak", "Place", "Stream", "Traced", "cached", "trace"]
+__all__ = ["Behind", "Kernel", "Limits", "Part", "Peak", "Place", "Stream", "Traced", "cached", "trace"]

@@ -9,12 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpuplan.units import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["key_of", "load", "save"]
 
 CHILD = Path(__file__).parent / "child"
+LARGE_BYTES = 64 * MIB
 
 
 def key_of(request: Mapping[str, Any], python: str) -> str:
@@ -54,6 +57,10 @@ def _tracer() -> str:
 
 
 def _digest(path: str) -> str:
+    """Content; of a large file, as a data set is, its time of change and size."""
+    time, size = _stamp(path)
+    if size > LARGE_BYTES:
+        return f"{time} {size}"
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

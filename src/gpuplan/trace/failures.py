@@ -22,6 +22,10 @@ __all__ = ["Asked", "explain_end", "explain_failure", "explain_start", "last_lin
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 PACKAGES = ("site-packages", "dist-packages")
 DOING = {"import": "on import", "make": "while it made the step", "step": "in the training step"}
+LESS_MEMORY = (
+    "build models from a configuration (`from_config`), not from saved weights, and arrays with torch, which has no "
+    "memory while it is traced"
+)
 SHOWN_OUTPUT_LINES = 5
 LONGEST_TEXT = 300
 
@@ -65,7 +69,7 @@ def explain_end(ended: Ended, crash: str, asked: Asked) -> UserError:
         limit = format_bytes(asked.memory_limit_bytes)
         return UserError(
             f"{where}: the trace took more than {limit} of this machine's memory; this line was running",
-            hint="make arrays with torch, which has no memory while it is traced, or only as large as one batch",
+            hint=LESS_MEMORY,
         )
     if "SyntaxError" in ended.output and "__main__.py" in ended.output:
         return _explain_python("old_python", "too old", asked)
@@ -131,7 +135,7 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
         "recursion": (f"it calls itself without end {doing}", "see which call of this line comes back to it"),
         "memory": (
             f"it asked for more memory than the trace may have ({limit}) {doing}: {name}",
-            "make arrays with torch, which has no memory while it is traced, or only as large as one batch",
+            LESS_MEMORY,
         ),
         "data_dependent": (
             f"the size of a tensor depends on values here ({doing}), and a trace has none",

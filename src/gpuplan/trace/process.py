@@ -22,6 +22,7 @@ MARKER = "GPUPLAN_TRACE"
 KEPT_OUTPUT_BYTES = 20_000
 CHUNK_BYTES = 1 << 20
 LOOK_EVERY_S = 0.05
+WEIGH_EVERY_S = 0.25
 LAST_WORDS_S = 1.0
 KILL_AGAIN_S = 5.0
 
@@ -80,14 +81,14 @@ def _watch(
     """Wait for the end, or for the first limit."""
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    looked = 0.0
+    weighed = 0.0
     while process.poll() is None:
         _read(process.stdout, output, wait_s=LOOK_EVERY_S)
         now = time.monotonic()
         if now > deadline:
             return "time"
-        if now > looked + LOOK_EVERY_S:
-            looked = now
+        if now > weighed + WEIGH_EVERY_S:
+            weighed = now
             if _memory_bytes(process.pid) > memory_limit_bytes:
                 return "memory"
     return None

@@ -10,7 +10,7 @@ from gpuplan.model import Component, Footprint, Line, Moment, Operators
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Behind", "Kernel", "Peak", "Place", "Stream", "Traced", "read_document"]
+__all__ = ["Behind", "Kernel", "Part", "Peak", "Place", "Stream", "Traced", "read_document"]
 
 
 class Place(NamedTuple):

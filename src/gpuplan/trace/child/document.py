@@ -34,7 +34,7 @@ def _trace(observations: Sequence[Observation], workdir: str) -> Dict[str, Any]:
     batches = [observation.batch for observation in observations]
     stretches = [stretch_of(observation) for observation in observations]
     lines = _lines(batches, [stretch.sizes for stretch in stretches])
-    stretch = _with_inputs(stretches[-1], lines, batch=last.batch, several=len(batches) > 1)
+    stretch = _with_inputs(stretches[-1], lines, several=len(batches) > 1)
     deeds = [observation.deeds for observation in observations]
     return {
         "batches": batches,
@@ -57,15 +57,13 @@ def _lines(batches: Sequence[int], sizes: Sequence[Sequence[int]]) -> List[Line]
     return [line_through(batches, same) for same in zip(*sizes)]  # noqa: B905  Python 3.9
 
 
-def _with_inputs(stretch: Stretch, lines: Sequence[Line], *, batch: int, several: bool) -> Stretch:
-    """What was there and is nobody's is an input if it grows with the batch."""
+def _with_inputs(stretch: Stretch, lines: Sequence[Line], *, several: bool) -> Stretch:
+    """What was there and is nobody's is an input, unless two batches show that it does not grow."""
 
     def settle(number: int, category: str) -> str:
         if category != KEPT:
             return category
-        shape = stretch.labels[number][1]
-        grows = lines[number].slope > 0 if several else bool(shape) and shape[0] == batch
-        return "inputs" if grows else "buffers"
+        return "buffers" if several and lines[number].slope == 0 else "inputs"
 
     return stretch._replace(categories=[settle(*pair) for pair in enumerate(stretch.categories)])
 

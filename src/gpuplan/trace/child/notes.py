@@ -32,7 +32,7 @@ def notes_of(observation: Observation, *, workdir: str) -> List[str]:
 
 
 NOTES = {
-    "compile": "what `torch.compile` would compile was traced as it stands",
+    "compile": "what `torch.compile` or `torch.jit.script` would compile was traced as it stands",
     "recurrent": "a recurrent layer is traced step by step; what cuDNN's kernel keeps is not known",
 }
 
