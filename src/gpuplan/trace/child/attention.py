@@ -1,6 +1,6 @@
 """Chooses the kernel of `scaled_dot_product_attention` as PyTorch would on the real device, and calls it.
 
-The rules are those of ATen/native/transformers/{cuda/sdp_utils.cpp,sdp_utils_cpp.cpp}, seen in November 2025. It does
+The rules are those of ATen/native/transformers/{cuda/sdp_utils.cpp,sdp_utils_cpp.cpp}, seen in November 2026. It does
 not choose cuDNN's kernel, which keeps the same tensors as flash attention.
 """
 

@@ -1,6 +1,6 @@
 """Which functions autocast runs in which precision: PyTorch's own lists, by device. It casts nothing.
 
-From ATen/autocast_mode.h (CUDA) and ATen/autocast_mode.cpp (CPU), as seen in torch 2.13 in November 2025.
+From ATen/autocast_mode.h (CUDA) and ATen/autocast_mode.cpp (CPU), as seen in torch 2.13 in November 2026.
 """
 
 # ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions

@@ -41,7 +41,7 @@ HEADS = frozenset(("_log_softmax", "nll_loss_forward", "nll_loss2d_forward"))
 TENSORS_OF_A_LAUNCH = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
 ELEMENTS_OF_A_LAUNCH = 320 * 65536
 """How much a multi-tensor kernel takes at once, by the number of its lists: ATen/native/cuda/MultiTensorApply.cuh,
-CUDA 12, seen in torch 2.13 in November 2025."""
+CUDA 12, seen in torch 2.13 in November 2026."""
 
 
 class Facts(NamedTuple):

@@ -57,7 +57,7 @@ def _efficient_backward(query: Any) -> int:
 def _one_dnn(tensor: Any, weight: Any, made: Any, *, is_transposed: bool) -> Workspaces:
     """A CPU's convolution copies its tensors into blocks of channels and back.
 
-    Read off the profiler's memory events of 19 convolutions, torch 2.13 on AVX-512, November 2025.
+    Read off the profiler's memory events of 19 convolutions, torch 2.13 on AVX-512, November 2026.
     """
     blocked = _blocked(made)
     return Workspaces(
