@@ -66,7 +66,12 @@ def test_several_runs_count_by_their_median() -> None:
 
 
 def test_the_mean_of_whole_epochs_counts_before_the_median_of_steps() -> None:
-    assert mean_step_s(Measurement(step_s=0.1, epoch_s=20.0, epochs=3, steps=300)) == pytest.approx(0.2)
+    whole = Measurement(step_s=0.1, epoch_s=20.0, epochs=3, steps=300, batch_size=8, samples_per_epoch_by_rank=(800.0,))
+    assert mean_step_s(whole) == pytest.approx(0.2)
+    ended_within_an_epoch = whole.model_copy(update={"epochs": 1, "steps": 190})
+    assert mean_step_s(ended_within_an_epoch) == pytest.approx(0.2)
+    of_two_ranks = whole.model_copy(update={"world_size": 2, "samples_per_epoch_by_rank": (400.0, 400.0)})
+    assert mean_step_s(of_two_ranks) == pytest.approx(0.2)
     assert mean_step_s(Measurement(step_s=0.1, step_p10_s=0.1, step_p90_s=0.4)) == pytest.approx(0.19)
     assert mean_step_s(Measurement(step_s=0.1)) == 0.1
     assert mean_step_s(Measurement()) is None

@@ -64,12 +64,19 @@ def step_time(case: Case, clues: Clues) -> Answer:
 
 def mean_step_s(measurement: Measurement) -> float | None:
     """The mean seconds of a step: of whole epochs, else from the percentiles of single steps, else the median."""
-    if measurement.epoch_s and measurement.epochs and measurement.steps:
-        return measurement.epoch_s * measurement.epochs / measurement.steps
+    steps = _steps_of_an_epoch(measurement)
+    if measurement.epoch_s and steps:
+        return measurement.epoch_s / steps
     low, middle, high = measurement.step_p10_s, measurement.step_s, measurement.step_p90_s
     if low and middle and high:
         return 0.3 * low + 0.4 * middle + 0.3 * high  # Swanson's rule: slow steps pull the mean above the median
     return middle
+
+
+def _steps_of_an_epoch(measurement: Measurement) -> float | None:
+    """From the rows of a rank: the steps of the record may end within an epoch, as those of a probe do."""
+    by_rank, batch = measurement.samples_per_epoch_by_rank, measurement.batch_size
+    return by_rank[0] * measurement.world_size / batch if by_rank and batch else None
 
 
 def _measured(case: Case, clues: Clues) -> Answer | None:
