@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gpuplan.flow.live import LiveRow
+    from gpuplan.flow.state import State
 
-OPEN_STATES = frozenset({"waiting", "starting", "running", "stopping"})
 BAR_WIDTH = 16
 
 
@@ -42,7 +42,7 @@ def command(*, experiment: str | None, every_s: float, state: Path) -> None:
         while True:
             rows = live_rows(home, experiment)
             live.update(_screen(rows, out.width), refresh=True)
-            if not any(row.state in OPEN_STATES for row in rows):
+            if not any(row.is_open for row in rows):
                 return
             time.sleep(every_s)
 
@@ -72,18 +72,16 @@ def _screen(rows: Sequence[LiveRow], width: int) -> RenderableType:
     return Group(grid, Text(f"{summary_line(rows)}; longest left: {shown_left(rows)}"))
 
 
-def _print_once_a_change(home: object, experiment: str | None, every_s: float) -> None:
+def _print_once_a_change(home: State, experiment: str | None, every_s: float) -> None:
     """Off a terminal: a line whenever the sum changes."""
     from gpuplan.flow.live import live_rows, summary_line  # noqa: PLC0415
-    from gpuplan.flow.state import State  # noqa: PLC0415
 
-    assert isinstance(home, State)
     last = ""
     while True:
         rows = live_rows(home, experiment)
         if (line := summary_line(rows)) != last:
             click.echo(line)
             last = line
-        if not any(row.state in OPEN_STATES for row in rows):
+        if not any(row.is_open for row in rows):
             return
         time.sleep(every_s)

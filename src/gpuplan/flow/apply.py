@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from gpuplan.command import argv, fill, words
+from gpuplan.command import PYTHONS, argv, fill, words
 from gpuplan.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
 from gpuplan.expand import shape_of
 from gpuplan.flow.observer import RunObserver
@@ -124,7 +124,7 @@ def create_inputs(plan: Plan, *, say: Callable[[str], None]) -> None:
 
 def _create(command: str, path: Path, *, workdir: Path, python: str) -> None:
     line = words(command)
-    line[0] = python if line[0] in {"python", "python3"} else line[0]
+    line[0] = python if PYTHONS.fullmatch(line[0]) else line[0]
     try:
         done = subprocess.run(
             line, cwd=workdir, capture_output=True, text=True, errors="replace", timeout=CREATE_TIMEOUT_S, check=False,

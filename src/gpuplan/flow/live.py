@@ -59,6 +59,11 @@ class LiveRow(NamedTuple):
     because: str
 
     @property
+    def is_open(self) -> bool:
+        """Whether it runs, or is still to run."""
+        return self.state == "waiting" or self.state in OPEN_STATES
+
+    @property
     def progress(self) -> float | None:
         """0 to 1."""
         if self.state == "finished":

@@ -9,7 +9,7 @@ from gpuplan.report.table import Column, Table
 from gpuplan.units import format_bytes, format_duration, format_range, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gpuplan.model import Estimate, Finding, Plan, Quantity, Run
 
@@ -120,6 +120,5 @@ def _based_on(estimate: Estimate) -> str:
     return SOURCE_WORDS.get(source, source)
 
 
-def _range(quantity: Quantity, show: object) -> str:
-    assert callable(show)
+def _range(quantity: Quantity, show: Callable[[float], str]) -> str:
     return format_range(show(quantity.p10), show(quantity.p50), show(quantity.p90))
