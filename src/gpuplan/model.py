@@ -445,19 +445,55 @@ class Machine(Noun):
 
 
 class Offer(Noun):
-    """A machine one can have. What a source does not state is None, and is shown as unknown."""
+    """A machine one can have. What a source does not state is None, and is shown as unknown; it never passes a filter."""
 
     id: str
-    place: str
-    gpu: str
-    gpu_count: int
-    price_usd_per_h: float | None
-    available: int | None = None
+    place: str = Field(description="the market or cluster: local, vast, runpod, lambda, slurm, colab, ...")
+    gpu: str = Field(description="a name of data/gpus.toml")
+    gpu_count: int = Field(ge=1)
+    price_usd_per_h: float | None = Field(description="of the whole machine, all its GPUs; None: not sold by the hour")
+    available: int | None = Field(default=None, description="how many such machines one can have now")
+    spot: bool | None = Field(default=None, description="may be taken away while it runs")
+    interruptions_per_h: float | None = Field(default=None, description="measured or stated, of an hour that it runs")
     reliability: float | None = None
+    region: str | None = None
+    vcpus: int | None = None
+    host_memory_bytes: int | None = None
     disk_bytes: int | None = None
     download_bytes_per_s: float | None = None
-    as_of: str
+    upload_bytes_per_s: float | None = None
+    download_usd_per_gb: float | None = None
+    upload_usd_per_gb: float | None = Field(default=None, description="egress")
+    storage_usd_per_gb_month: float | None = None
+    billing_s: float | None = Field(default=None, description="the billed unit: 1, 60, 3600")
+    minimum_s: float | None = Field(default=None, description="the least that is billed")
+    startup_s: float | None = Field(default=None, description="from asking to a shell, image pull included")
+    wait_s: float | None = Field(default=None, description="expected time in a queue")
+    session_s: float | None = Field(default=None, description="the longest that one may keep it")
+    network_gpus: str | None = Field(default=None, description="how its GPUs are joined: nvlink, pcie, ...")
+    exclusive_with: str | None = Field(default=None, description="offers of one value are slices of one machine")
+    as_of: str = Field(description="date of the price, ISO; `now` for one's own machine")
     source: str
+    notes: str = ""
+
+
+class LoggedRun(Noun):
+    """One run as a foreign log tells it, before it is accepted as evidence."""
+
+    name: str = Field(description="the run's own name, else the file's")
+    format: str = Field(description="which reader understood it: torchtune, hf_trainer, csv, ...")
+    path: str
+    lines: str = Field(default="", description="where in the file, as in 1-120, if it holds more runs than one")
+    settings: Settings = Field(default_factory=dict)
+    command: str = ""
+    gpu: str | None = Field(default=None, description="as the log names it")
+    ranks: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    epochs: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="per-epoch series by name (loss, val_loss, epoch_s, ...), at most 1,000 each"
+    )
+    taken: str | None = Field(default=None, description="UTC date, where the log says it")
+    measurement: Measurement
 
 
 class Evidence(Noun):
@@ -578,6 +614,7 @@ class Placement(Noun):
     devices: tuple[int, ...]
     start_s: Quantity
     end_s: Quantity
+    machine: int = Field(default=0, description="which of several machines of the same offer")
 
 
 class Totals(Noun):
@@ -742,4 +779,5 @@ class RunRecord(Noun):
 
 
 Evidence.model_rebuild()
+LoggedRun.model_rebuild()
 World.model_rebuild()
