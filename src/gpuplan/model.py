@@ -445,7 +445,7 @@ class Machine(Noun):
 
 
 class Offer(Noun):
-    """A machine one can have. What a source does not state is None, and is shown as unknown; it never passes a filter."""
+    """A machine one can have. What a source does not state is None: shown as unknown, never let through a filter."""
 
     id: str
     place: str = Field(description="the market or cluster: local, vast, runpod, lambda, slurm, colab, ...")
