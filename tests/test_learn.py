@@ -8,8 +8,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuplan.learn import Pair, backtest, evidence_of, refusal, residual, scaling, sharding
-from gpuplan.model import Measurement, Outcome, Provenance, Quantity, Run, RunRecord
+from gpuplan.data import find_gpu, gpus
+from gpuplan.learn import (
+    Pair,
+    Told,
+    anonymous,
+    backtest,
+    completed,
+    evidence_of,
+    evidence_of_log,
+    refusal,
+    refusal_of_log,
+    residual,
+    scaling,
+    sharding,
+)
+from gpuplan.learn.facts import ranks_in_name
+from gpuplan.learn.replay import judged, replay
+from gpuplan.model import (
+    Evidence,
+    LoggedRun,
+    Machine,
+    Measurement,
+    Outcome,
+    Provenance,
+    Quantity,
+    Run,
+    RunRecord,
+    World,
+)
 
 AG_NEWS_ROWS = 120_000
 
@@ -227,3 +254,121 @@ def test_a_back_test_is_of_sound_shape(figures: list[tuple[float, float]]) -> No
     assert 0 <= found.coverage <= 1
     assert found.median_abs_percent >= 0
     assert found.median_ratio > 0
+
+
+# ---------------------------------------------------------------- foreign logs
+
+
+def logged(name: str = "run-a", **changes: Any) -> LoggedRun:
+    return LoggedRun.model_validate(
+        {
+            "name": name,
+            "format": "csv",
+            "path": f"logs/{name}/metrics.csv",
+            "gpu": "V100",
+            "measurement": Measurement(step_s=0.1, steps=100),
+            **changes,
+        }
+    )
+
+
+V100 = find_gpu("V100")
+
+
+def learned(log: LoggedRun, told: Told = Told()) -> Evidence:  # noqa: B008  frozen
+    fact = evidence_of_log(completed(log, told), experiment=told.experiment, gpu=V100, today="2026-11-20")
+    assert fact is not None
+    return fact
+
+
+def test_a_log_is_one_fact_wherever_it_lies_and_whatever_is_said_of_it() -> None:
+    first = learned(logged())
+    moved = learned(logged(path="elsewhere/metrics.csv"))
+    explained = learned(logged(), Told(experiment="other", settings={"batch": 8}, ranks={"*": 4}, dataset_rows=10))
+    assert first.id == moved.id == explained.id
+    assert explained.settings == {"batch": 8}
+    assert explained.ranks == 4
+    assert explained.measurement.dataset_rows == 10
+    assert learned(logged(measurement=Measurement(step_s=0.2, steps=100))).id != first.id
+
+
+def test_what_a_log_says_wins_over_what_is_told() -> None:
+    log = completed(logged(ranks=2, settings={"lr": 0.1}), Told(ranks={"*": 8}, gpu="T4", settings={"lr": 1.0}))
+    assert (log.ranks, log.gpu, log.settings) == (2, "V100", {"lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [
+        ("exp042_agnews_ddp_4gpu_20ep", 4),
+        ("exp041_agnews_1gpu_20ep", 1),
+        ("exp020_imdb_single_gpu_20ep", 1),
+        ("exp021_imdb_ddp_single_node_20ep", None),
+        ("8xgpus", 8),
+        ("run_0gpu", None),
+        ("gpt2", None),
+    ],
+)
+def test_ranks_that_a_name_counts(name: str, ranks: int | None) -> None:
+    assert ranks_in_name(name) == ranks
+    assert completed(logged(name), Told()).ranks == ranks
+
+
+def test_the_first_pattern_that_matches_the_path_tells_the_ranks() -> None:
+    told = Told(ranks={"*run-a*": 4, "*": 2})
+    assert completed(logged("run-a"), told).ranks == 4
+    assert completed(logged("run-b"), told).ranks == 2
+
+
+def test_a_log_that_measured_nothing_or_ran_nowhere_is_refused_with_the_reason() -> None:
+    assert "nothing was measured" in str(refusal_of_log(logged(measurement=Measurement()), gpu=V100))
+    assert "--gpu" in str(refusal_of_log(logged(gpu=None), gpu=None))
+    assert "'XPU 9'" in str(refusal_of_log(logged(gpu="XPU 9"), gpu=None))
+    assert evidence_of_log(logged(gpu=None), experiment=None, gpu=None, today="2026-11-20") is None
+
+
+def test_an_odd_file_name_becomes_a_name_that_a_spec_could_have() -> None:
+    assert learned(logged("../über sweep; rm -rf")).experiment == "ber-sweep-rm--rf"
+    assert learned(logged("..")).experiment == "log"
+
+
+def test_anonymous_facts_hold_no_path_command_or_name() -> None:
+    told = Told(experiment="secret-sweep", command="python /home/me/train.py", settings={"data": "/home/me", "lr": 0.1})
+    fact = anonymous(learned(logged("secret-run"), told))
+    text = fact.model_dump_json()
+    assert not [word for word in ("secret", "home", "train", "metrics.csv") if word in text]
+    assert fact.settings == {"lr": 0.1}
+
+
+# ---------------------------------------------------------------- history played again
+
+
+def history(*step_s: float) -> World:
+    facts = [
+        learned(logged(f"run-{number}", measurement=Measurement(step_s=seconds, steps=100)), Told(experiment="sweep"))
+        for number, seconds in enumerate(step_s)
+    ]
+    machine = Machine(cpu="a CPU", cores=2, memory_bytes=2**34, devices=())
+    return World(today="2026-11-20", machine=machine, gpus=gpus(), evidence=tuple(facts))
+
+
+def test_each_fact_is_predicted_from_the_earlier_ones_alone() -> None:
+    replayed = replay(history(0.1, 0.1001, 0.0999), {})
+    first, *later = [one.pair.predicted for one in replayed if one.figure == "step_s"]
+    assert first.source == "assumed"
+    assert [one.source for one in later] == ["measured", "measured"]
+    assert later[0].p50 == pytest.approx(0.1, rel=0.01)
+
+
+def test_guesses_are_not_judged() -> None:
+    assert judged(replay(history(0.1), {}), "step_s") is None
+    tested = judged(replay(history(0.1, 0.2), {}), "step_s")
+    assert tested is not None
+    assert tested.pairs == 1
+    assert tested.median_abs_percent == pytest.approx(50)
+
+
+def test_a_fact_on_an_unknown_gpu_is_left_out() -> None:
+    world = history(0.1, 0.1001)
+    odd = world.evidence[0].model_copy(update={"gpu": "XPU 9"})
+    assert not replay(world.model_copy(update={"evidence": (odd,)}), {})

@@ -32,6 +32,7 @@ VERBS = {
     "logs": "A run's output.",
     "stop": "Ask runs to checkpoint and end.",
     "report": "Results, predicted against measured, expectations.",
+    "learn": "Logs of any trainer become evidence; history played again.",
     "show": "Everything recorded of a run; schemas.",
     "gpus": "This machine's devices, and known accelerators.",
 }

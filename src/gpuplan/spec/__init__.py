@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.errors import SpecError, UserError
 from gpuplan.spec.check import experiment_of
+from gpuplan.spec.inline import assignment as assignment
 from gpuplan.spec.inline import inline_document as inline_document
 from gpuplan.spec.inline import with_overrides
 from gpuplan.spec.read import MAX_BYTES, read_text
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Experiment
     from gpuplan.spec.document import Document
 
-__all__ = ["DEFAULT_PATH", "Spec", "inline_document", "load", "spec_of"]
+__all__ = ["DEFAULT_PATH", "Spec", "assignment", "inline_document", "load", "spec_of"]
 
 DEFAULT_PATH = "experiment.yaml"
 

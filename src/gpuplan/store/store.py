@@ -180,15 +180,17 @@ class Store:
 
     # ------------------------------------------------------------ evidence, probes, events
 
-    def add_evidence(self, facts: Iterable[Evidence]) -> int:
-        """Keep facts; what is known already, by its id, is left as it is. Returns how many were new."""
+    def add_evidence(self, facts: Iterable[Evidence], *, replace: bool = False) -> int:
+        """Keep facts; what is known already, by its id, is left as it is, or replaced. Returns how many were new."""
         with self.database.transaction() as connection:
-            before = connection.total_changes
+            (before,) = connection.execute("SELECT count(*) FROM evidence").fetchone()
             connection.executemany(
-                "INSERT OR IGNORE INTO evidence (id, experiment, run, gpu, taken, body) VALUES (?, ?, ?, ?, ?, ?)",
+                f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO evidence "  # noqa: S608  our own words
+                "(id, experiment, run, gpu, taken, body) VALUES (?, ?, ?, ?, ?, ?)",
                 [(one.id, one.experiment, one.run, one.gpu, one.taken, one.model_dump_json()) for one in facts],
             )
-            return connection.total_changes - before
+            (after,) = connection.execute("SELECT count(*) FROM evidence").fetchone()
+            return int(after - before)
 
     def evidence(self, experiment: str | None = None) -> tuple[Evidence, ...]:
         """All facts, or those of one experiment."""
