@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from memory_rows import Row
 
     from gpuplan.estimate.allocator import Fitted
+    from gpuplan.footprint.convolution import ImageWorkload
+    from gpuplan.footprint.perceptron import Perceptron
 
 __all__ = ["answer"]
 
@@ -23,11 +25,19 @@ def answer(row: Row, *, fitted: Fitted = FITTED) -> Answer:
     """What is predicted for `row`, or why nothing is."""
     if row.work is None:
         return _answer(row, reason=row.reason)
+    try:
+        return _predicted(row, row.work, fitted)
+    except (ValueError, ArithmeticError) as error:
+        return _answer(row, reason=f"its numbers are beyond any model's: {error!r}"[:200])
+
+
+def _predicted(row: Row, work: Workload | Perceptron | ImageWorkload, fitted: Fitted) -> Answer:
     gpu = row.gpu
     if gpu is not None and row.capacity_bytes:
         gpu = gpu.model_copy(update={"memory_bytes": int(row.capacity_bytes)})
-    confidence = confidence_in(row.assumed, row.work.recipe if isinstance(row.work, Workload) else None)
-    peaks = published_peaks(row.work, row.batch, gpu=gpu, torch=row.torch, confidence=confidence, fitted=fitted)
+    recipe = work.recipe if isinstance(work, Workload) else None
+    confidence = confidence_in(row.assumed, recipe, origin=row.origin, without=fitted.without)
+    peaks = published_peaks(work, row.batch, gpu=gpu, torch=row.torch, confidence=confidence, fitted=fitted)
     quantity = {"allocated": peaks.allocated, "reserved": peaks.reserved, "device": peaks.device}[row.metric]
     quantity = quantity.times(row.ranks_summed)
     reason = quantity.because + (f"; assumed: {', '.join(row.assumed)}" if row.assumed else "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from gpuplan.estimate.published import Origin
 from gpuplan.footprint.libraries import Description
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gpuplan.footprint.libraries import Library, Offload, Precision, Sharding
     from gpuplan.footprint.recipe import Method, OptimizerName, Storage
 
-__all__ = ["degree", "described", "summed", "whole_number"]
+__all__ = ["degree", "described", "origin_of", "summed", "whole_number"]
 
 NO_MATRICES = r"prompt|prefix|p-?tuning|ia3|vera|ln[ _-]?tuning|norm|token|bitfit|c3a|fourier|embedding"
 """Methods that train a few vectors and keep no matrix's input for them."""
@@ -60,6 +61,23 @@ def described(row: Mapping[str, str]) -> Description:
         accumulation=_accumulation(row, words),
         offload=_offload(words),
     )
+
+
+def origin_of(row: Mapping[str, str]) -> Origin:
+    """Whose code the row says that it ran; a stand-in's recipe does not make it that library."""
+    framework, asked = (row.get("framework") or "").lower(), described(row)
+    named = next((name for name, words in PROGRAMS if re.search(words, framework)), "")
+    return Origin(named or framework[:40] or "unknown", asked.library_version, asked.torch_version)
+
+
+PROGRAMS = (
+    ("other", r"swift|axolotl|factory|nanotron|titan|torchao|unsloth|deepspeed|megatron|foundry|colossal|xtuner|nemo"),
+    ("litgpt", r"lit-?gpt"),
+    ("torchtune", r"torchtune"),
+    ("image", r"\btimm\b"),
+    ("hf", r"hf trainer|huggingface trainer|hugging face trainer|transformers trainer|\btrl\b|sft_?trainer"),
+)
+"""Programs by the words for them; the first that is named counts, as others build on the Hugging Face trainer."""
 
 
 def _attention(row: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable  # noqa: TC003  pydantic reads annotations when it runs
+from datetime import date
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import (
@@ -153,25 +154,34 @@ class Roles(Noun):
     eval_rows: Key | Count | None = Field(default=None, description="rows of one evaluation")
     precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16")
     threads: Key | Count | None = Field(default=None, description="CPU threads of one rank")
+    workers: Key | Count | None = Field(default=None, description="processes of one rank that load data")
     learning_rate: Key | float | None = None
 
 
 class Architecture(Noun):
     """A transformer by its dimensions; each a number or the name of a setting."""
 
-    kind: Literal["encoder", "decoder"]
-    layers: Key | int
+    kind: Literal["encoder", "decoder", "encoder_decoder", "vision"]
+    layers: Key | int = Field(description="of an encoder_decoder: of each half")
     d_model: Key | int
     heads: Key | int
     feedforward: Key | int
-    vocabulary: Key | int
+    vocabulary: Key | int | None = Field(default=None, description="needed by all but vision")
     sequence: Key | int | None = Field(default=None, description="default: the role `sequence`")
     kv_heads: Key | int | None = Field(default=None, description="grouped-query attention; default: heads")
     gated: bool = Field(default=False, description="a gated feed-forward (three matrices instead of two)")
     tied: bool = Field(default=False, description="the output head shares the embedding")
     learned_positions: bool = False
     classes: Key | int | None = Field(default=None, description="outputs of a classifier, in place of the vocabulary")
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    activation: Literal["relu", "gelu", "silu"] | None = Field(
+        default=None, description="default: silu if gated, relu in encoders and encoder_decoders, else gelu"
+    )
+    bias: Literal["none", "qkv", "all"] | None = Field(
+        default=None, description="of the layers' matrices; default: none if gated or encoder_decoder, else all"
+    )
+    patch: Key | int | None = Field(default=None, description="edge of a patch in pixels, for vision")
+    image: Key | int | None = Field(default=None, description="edge of an image in pixels, for vision")
+    optimizer: Literal["sgd", "adam", "adamw", "adamw_fused"] = "adamw"
     checkpointing: bool = Field(default=False, description="activations recomputed in the backward pass")
     head_dim: Key | int | None = Field(default=None, description="default: d_model / heads")
     experts: Key | int | None = Field(default=None, description="feed-forwards to choose from, in every layer")
@@ -180,9 +190,10 @@ class Architecture(Noun):
         default=None, description="whose code trains it, for its kernels and precisions; default: plain PyTorch modules"
     )
     library_version: Text | None = Field(default=None, description="of transformers, for `library: hf`")
-    method: Literal["full", "lora"] = Field(default="full", description="what is trained; from here on with a library")
+    method: Literal["full", "lora"] = Field(default="full", description="what is trained")
     storage: Literal["fp32", "bf16", "int8", "nf4", "nf4_dq", "gptq4"] | None = Field(
-        default=None, description="how the matrices are kept; default: fp32, with 16 bits by autocast"
+        default=None,
+        description="how the matrices are kept; default: fp32, with 16 bits by autocast; without a library fp32 or bf16",
     )
     adapter_rank: Key | int = Field(default=16, description="of low-rank adapters")
     adapter_targets: tuple[Literal["q", "k", "v", "o", "gate", "up", "down"], ...] = Field(
@@ -248,6 +259,13 @@ class Compute(Noun):
     disk: Bytes | None = Field(default=None, description="disk of a machine")
     download: BytesPerSecond | None = Field(default=None, description="least bandwidth of a rented machine")
     threads: Positive | None = Field(default=None, description="CPU threads of one rank; default: an equal share")
+    memory: Bytes | None = Field(default=None, description="least memory of one GPU")
+    capability: Annotated[float, Field(gt=0, lt=100)] | None = Field(
+        default=None, description="least compute capability, as in 8.0"
+    )
+    spot: bool | None = Field(default=None, description="true: only what may be taken away; false: only what may not")
+    region: list[Text] = Field(default_factory=list, description="where the machine stands, as in US or eu-west")
+    max_price: Dollars | None = Field(default=None, description="of one GPU for an hour")
 
 
 class Limits(Noun):
@@ -380,6 +398,7 @@ class Footprint(Noun):
     source: Source
     because: str
     parameters: int
+    trainable: int | None = Field(default=None, description="parameters that get a gradient; None: all, or not known")
     gradient_bytes: int
     checkpoint_bytes: int
     operators: tuple[Operators, ...]
@@ -467,14 +486,42 @@ class Offer(Noun):
     storage_usd_per_gb_month: float | None = None
     billing_s: float | None = Field(default=None, description="the billed unit: 1, 60, 3600")
     minimum_s: float | None = Field(default=None, description="the least that is billed")
+    stopped_usd_per_gb_month: float | None = Field(default=None, description="storage of a machine that is stopped")
     startup_s: float | None = Field(default=None, description="from asking to a shell, image pull included")
+    notice_s: float | None = Field(default=None, description="from the warning until a spot machine is taken away")
     wait_s: float | None = Field(default=None, description="expected time in a queue")
     session_s: float | None = Field(default=None, description="the longest that one may keep it")
     network_gpus: str | None = Field(default=None, description="how its GPUs are joined: nvlink, pcie, ...")
     exclusive_with: str | None = Field(default=None, description="offers of one value are slices of one machine")
-    as_of: str = Field(description="date of the price, ISO; `now` for one's own machine")
+    as_of: str = Field(
+        description="date of the price, ISO, or year and month; `now` for one's own machine; empty: undated"
+    )
     source: str
     notes: str = ""
+
+    @property
+    def gpu_price_usd_per_h(self) -> float | None:
+        """What one of its GPUs costs an hour."""
+        return None if self.price_usd_per_h is None else self.price_usd_per_h / self.gpu_count
+
+    def age_days(self, today: str) -> int | None:
+        """Days from the date of the price, or the first of its month, to `today`; None: undated."""
+        if self.as_of in ("", "now"):
+            return 0 if self.as_of else None
+        day = self.as_of if len(self.as_of) > len("2026-01") else f"{self.as_of}-01"
+        return (date.fromisoformat(today) - date.fromisoformat(day)).days
+
+
+class Refused(Noun):
+    """An offer that was left out, and why; `unstated` ones would do if what the source does not say were as wished."""
+
+    offer: str = Field(description="its id, or where it stands in its source")
+    place: str
+    reason: str
+    kind: Literal["bad", "filtered", "unstated", "source"] = Field(
+        description="not believable; not as wished; wished, but not stated; the whole source gave nothing"
+    )
+    stated: Offer | None = Field(default=None, description="what was read of it, where that could be read")
 
 
 class LoggedRun(Noun):
@@ -493,6 +540,9 @@ class LoggedRun(Noun):
         default_factory=dict, description="per-epoch series by name (loss, val_loss, epoch_s, ...), at most 1,000 each"
     )
     taken: str | None = Field(default=None, description="UTC date, where the log says it")
+    notes: tuple[str, ...] = Field(
+        default=(), description="how the figures were taken: warm-up left out, which tokens count; no doubts"
+    )
     measurement: Measurement
 
 
@@ -501,7 +551,7 @@ class Evidence(Noun):
 
     id: str = Field(description="content hash: the same log twice is one fact")
     kind: Literal["run", "probe", "log"]
-    experiment: str
+    experiment: Name
     run: str
     settings: Settings
     command: str = ""
@@ -573,6 +623,9 @@ class MemoryEstimate(Noun):
     components_bytes: dict[str, float]
     capacity_bytes: int
     fits: Literal["OK", "TIGHT", "NO FIT", "UNKNOWN"]
+    oom_probability: float | None = Field(
+        default=None, description="that all copies of the run together need more than the device has; None: not known"
+    )
 
 
 class Assumption(Noun):
@@ -692,6 +745,9 @@ class Measurement(Noun):
     best: dict[str, float] = Field(default_factory=dict)
     left: bool = Field(default=False, description="its records end with leaving in good order, to be resumed")
     flags: tuple[str, ...] = Field(default=(), description="what makes these numbers doubtful")
+    tokens_per_s: float | None = Field(default=None, description="all ranks together; a log's notes say which tokens")
+    device_busy: float | None = Field(default=None, description="share of the time that the device ran a kernel, 0 to 1")
+    cpu_busy: float | None = Field(default=None, description="share of the CPUs it had, 0 to 1")
 
 
 Status: TypeAlias = Literal[

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory_predict import answer
 from memory_rows import Row, read_rows
-from memory_text import degree, described, whole_number
+from memory_text import degree, described, origin_of, whole_number
 
 from gpuplan.footprint.training import Workload
 from gpuplan.units import GIB
@@ -131,7 +132,10 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def test_hostile_rows(tmp_path: Path, change: dict[str, str]) -> None:
     found = rows(tmp_path, change)
     assert len(found) == 1
-    assert found[0].work is not None or found[0].reason
+    said = answer(found[0])
+    assert said.reason
+    if said.p50_gib is not None:
+        assert 0 <= said.p10_gib <= said.p50_gib <= said.p90_gib < float("inf")  # type: ignore[operator]
 
 
 def test_a_file_with_other_columns(tmp_path: Path) -> None:
@@ -147,3 +151,72 @@ def test_whole_numbers() -> None:
 def test_a_year_stands_for_a_version() -> None:
     assert described({"framework": "HF Trainer, Jan 2022"}).torch_version == "1.0"
     assert described({"framework": "HF, torch 2.4-2.5"}).torch_version == "2.4"
+
+
+@pytest.mark.parametrize(
+    ("change", "gib"),
+    [
+        ({"peak_gb": "20480", "unit": "MiB"}, 20),
+        ({"peak_gb": "20480 MiB", "unit": ""}, 20),
+        ({"peak_gb": "21474.83648", "unit": "MB"}, 20),
+        ({"peak_gb": "21.47483648", "unit": "GB"}, 20),
+        ({"peak_gb": "20", "unit": "GiB (page prints MB = MiB)"}, 20),
+        ({"peak_gb": "21474836480", "unit": "bytes"}, 20),
+        ({"peak_gb": "20", "unit": "G"}, 20),
+        ({"peak_gb": "nan"}, None),
+        ({"peak_gb": "about 20"}, None),
+    ],
+)
+def test_units_of_the_measured_number(tmp_path: Path, change: dict[str, str], gib: float | None) -> None:
+    measured = rows(tmp_path, change)[0].measured_bytes
+    assert measured is None if gib is None else measured == pytest.approx(gib * GIB)
+
+
+def test_a_column_that_names_its_unit(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("Model,Micro_Batch,seq_len,Peak_MiB,tier\nmistralai/Mistral-7B-v0.1,4,4k,20480,a\n", "utf-8-sig")
+    row = read_rows(path)[0]
+    assert row.measured_bytes == pytest.approx(20 * GIB)
+    assert (row.batch, row.tier) == (4, "A")
+    assert isinstance(row.work, Workload)
+    assert row.work.sequence == 4096
+
+
+def test_a_card_that_nobody_knows_still_has_a_memory(tmp_path: Path) -> None:
+    named, nameless = rows(tmp_path, {"gpu": "Acme Z9 48 GB"}, {"gpu": "Acme Z9"})
+    assert named.capacity_bytes == 48 * GIB
+    assert named.gpu is not None
+    assert (nameless.gpu, nameless.capacity_bytes) == (None, None)
+    large = answer(rows(tmp_path, {"gpu": "24GB GPU", "model": "Llama-2-70B"})[0])
+    assert large.oom is not None
+    assert large.oom > 0.9
+
+
+def test_a_field_without_an_end_and_one_of_zero_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_bytes(b'id,model,seq_len\na,Mistral-7B,\0512\nb,"' + b"x" * (1 << 20))
+    first, second = read_rows(path)
+    assert answer(first).p50_gib is not None
+    assert answer(second).reason
+
+
+@pytest.mark.parametrize(
+    ("framework", "program"),
+    [
+        ("HF Trainer/TRL sft_trainer; torch 2.4.1, transformers 4.48.1", "hf"),
+        ("LitGPT, torch 2.1", "litgpt"),
+        ("torchtune", "torchtune"),
+        ("torchtitan", "other"),
+        ("ms-swift on the HF Trainer", "other"),
+        ("own loop, torch 2.4", "own loop, torch 2.4"),
+        ("", "unknown"),
+    ],
+)
+def test_whose_code_ran(framework: str, program: str) -> None:
+    assert origin_of({"framework": framework}).program == program
+
+
+def test_the_same_run_by_a_program_that_no_row_is_of_is_less_certain(tmp_path: Path) -> None:
+    known, other = (answer(row) for row in rows(tmp_path, {}, {"framework": "axolotl, transformers 4.48.1"}))
+    assert known.p50_gib == other.p50_gib
+    assert known.p90_gib - known.p10_gib < other.p90_gib - other.p10_gib  # type: ignore[operator]

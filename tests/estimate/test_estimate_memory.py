@@ -8,8 +8,10 @@ import pytest
 from estimate_cases import A100, CPU, GIB, GPT2, experiment, fact, first_run, with_settings, world
 
 from gpuplan.estimate import estimate
+from gpuplan.estimate.allocator import USABLE
 from gpuplan.estimate.case import case_of
-from gpuplan.estimate.peaks import Peaks, predicted
+from gpuplan.estimate.memory import NO_FIT_FROM, TIGHT_FROM
+from gpuplan.estimate.peaks import COMMUNICATION_BYTES, Peaks, predicted
 from gpuplan.model import Estimate, Evidence, Experiment, FootprintSource, Gpu, MemoryEstimate, Roles
 
 
@@ -84,6 +86,50 @@ def test_without_a_batch_only_a_misfit_is_known() -> None:
     assert memory(asked=asked, gpu=A100).fits == "UNKNOWN"
     assert memory(asked=asked, gpu=A100.model_copy(update={"memory_bytes": GIB})).fits == "NO FIT"
     assert any("no role says how large" in assumption.text for assumption in whole(asked=asked, gpu=A100).assumptions)
+
+
+def test_the_verdict_is_that_of_the_probability() -> None:
+    found = [memory(asked=gpt2(batch), gpu=A100) for batch in range(2, 80, 3)]
+    probabilities = [one.oom_probability or 0.0 for one in found]
+    assert probabilities == sorted(probabilities)
+    for one, probability in zip(found, probabilities, strict=True):
+        crowded = one.device_bytes.p50 > USABLE * one.capacity_bytes
+        wanted = "NO FIT" if probability >= NO_FIT_FROM else ("TIGHT" if probability >= TIGHT_FROM or crowded else "OK")
+        assert one.fits == wanted
+
+
+def test_free_blocks_given_back_make_the_difference_between_tight_and_not_at_all() -> None:
+    """What the device would show with room to spare is more than the card, what the step cannot do without is not."""
+    between = [memory(asked=gpt2(batch), gpu=A100) for batch in range(40, 64)]
+    crowded = [one for one in between if one.device_bytes.p50 > one.capacity_bytes and one.fits == "TIGHT"]
+    assert crowded
+    assert all((one.oom_probability or 0) < NO_FIT_FROM for one in crowded)
+
+
+def test_nothing_known_has_no_probability() -> None:
+    assert memory(asked=experiment(footprint=None), gpu=A100).oom_probability is None
+    assert memory(asked=gpt2(1, roles=Roles()), gpu=A100).oom_probability is None
+
+
+def test_copies_need_a_context_each() -> None:
+    one, two = memory(asked=gpt2(4), gpu=A100), memory(asked=gpt2(4, copies=8), gpu=A100)
+    assert one.device_bytes == two.device_bytes
+    wide = A100.model_copy(update={"context_bytes": 8 * GIB})
+    assert memory(asked=gpt2(4, copies=8), gpu=wide).oom_probability > (two.oom_probability or 0)  # type: ignore[operator]
+
+
+def test_ranks_hold_the_buffers_of_nccl_outside_of_the_allocator() -> None:
+    one, four = (prediction(gpt2(8, ranks=ranks, roles=Roles(micro_batch="batch")), A100) for ranks in (1, 4))
+    outside = [peaks.device.p50 - peaks.reserved.p50 for peaks in (one, four)]
+    low, middle, high = COMMUNICATION_BYTES["ddp"]
+    assert outside[1] - outside[0] == pytest.approx(middle)
+    assert four.device.p90 - four.reserved.p90 - (one.device.p90 - one.reserved.p90) == pytest.approx(high)
+    assert low < middle < high
+    assert "NCCL" in four.device.because
+
+
+def test_ranks_of_a_cpu_have_no_nccl() -> None:
+    assert "NCCL" not in prediction(gpt2(8, ranks=2)).device.because
 
 
 # ---------------------------------------------------------------- measured

@@ -97,6 +97,20 @@ def test_the_remedy_is_for_the_largest_part(component: str, remedy: str) -> None
     assert remedy in only("memory", spec, estimated=estimates(spec, fits="NO FIT", memory=memory)).fix
 
 
+GPT = {
+    "model": {"kind": "decoder", "layers": 12, "d_model": 768, "heads": 12, "feedforward": 3072, "vocabulary": 50257,
+              "sequence": 1024},
+}  # fmt: skip
+
+
+def test_the_fix_is_the_first_remedy_that_was_estimated_to_fit() -> None:
+    spec = experiment(settings={"batch": 512}, footprint=GPT, roles={"micro_batch": "batch"})
+    finding = only("memory", spec, estimated=estimates(spec, fits="NO FIT"))
+    assert finding.fix.startswith("smaller micro-batch: `batch: ")
+    assert "GiB then" in finding.fix
+    assert "gpuplan fit" in finding.fix
+
+
 def test_finished_runs_need_no_memory() -> None:
     spec = experiment()
     done = [History(name=run.name, key=run.key, state="finished") for run in expand(spec)]

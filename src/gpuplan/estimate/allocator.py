@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.model import Quantity
 from gpuplan.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Moment
 
-__all__ = ["FITTED", "Fitted", "Held", "Step", "held_by"]
+__all__ = ["FITTED", "USABLE", "Fitted", "Held", "Step", "held_by", "least_of"]
 
 USABLE = 0.988
 """Of a card's memory: the most that nvidia-smi showed in 244 runs on an A100 80GB is 79.3 GiB (fms)."""
+UNKNOWN_USABLE = 0.025
+"""Of a card's memory, each way at the 80 % interval: what drivers and displays leave of it differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,23 @@ def held_by(step: Step, *, room_bytes: float | None = None, fitted: Fitted = FIT
         kept = allocated * (1 + fitted.after_flush) + _segments(allocated, fitted)
         reserved = max(allocated, min(kept if flushed else reserved, room))
     return Held(allocated, reserved, reserved + beside, least + beside, flushed)
+
+
+def least_of(tensors: Quantity, held: Held, *, context_bytes: float, usable_bytes: float) -> Quantity:
+    """What a process cannot do without on a card, as far as `tensors` are known.
+
+    PyTorch's allocator gives its free blocks back before it fails, so that a step needs less than it takes where
+    there is room. What is not known of the card is counted here too.
+    """
+    middle = held.least + context_bytes
+    unsure = UNKNOWN_USABLE * usable_bytes
+    return Quantity(
+        p10=max(0.0, middle - (tensors.p50 - tensors.p10) - unsure),
+        p50=middle,
+        p90=middle + (tensors.p90 - tensors.p50) + unsure,
+        source=tensors.source,
+        because=f"{tensors.because}, without the blocks that the allocator can give back",
+    )
 
 
 def _reserved(step: Step, moment: Moment, fitted: Fitted) -> float:

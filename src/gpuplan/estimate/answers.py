@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.model import SOURCES, Assumption, Quantity
@@ -24,6 +25,7 @@ __all__ = [
     "Width",
     "around",
     "at_most",
+    "exceeds",
     "total",
     "weakest",
 ]
@@ -85,3 +87,24 @@ def total(parts: Sequence[Quantity], *, because: str) -> Quantity:
 def weakest(*sources: Source) -> Source:
     """The weakest of `sources`."""
     return max(sources, key=SOURCES.index)
+
+
+Z90 = 1.2816
+"""Standard deviations from the median of a normal distribution to its 90th percentile."""
+
+
+def exceeds(quantity: Quantity, limit: float) -> float:
+    """The probability, 0 to 1, that `quantity` is more than `limit`.
+
+    Two half log-normal distributions that meet at the median, one through p10 and the other through p90: an interval
+    need not be symmetric. Half a distribution without a width is a step.
+    """
+    if limit <= 0 or quantity.p50 <= 0:
+        return float(quantity.p50 > limit)
+    edge = quantity.p10 if limit < quantity.p50 else quantity.p90
+    middle = math.log(quantity.p50)
+    distance = math.log(limit) - middle
+    spread = abs(math.log(edge) - middle) / Z90 if edge > 0 else math.inf
+    if not spread:
+        return float(distance < 0)
+    return 0.5 * (1 - math.erf(distance / spread / math.sqrt(2)))

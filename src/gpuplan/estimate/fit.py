@@ -6,34 +6,51 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.errors import UserError
 from gpuplan.estimate import estimate
+from gpuplan.estimate.remedies import remedies
 from gpuplan.expand import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gpuplan.estimate.remedies import Ladder
     from gpuplan.model import Experiment, Gpu, MemoryEstimate, Run, World
 
 __all__ = ["BATCHES", "Fit", "fit", "with_micro_batch"]
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 LARGEST_BATCH = 1 << 20
-MARGIN = 0.92
-"""Of a card's memory; the rest is for what nobody counted (memory.md section 5, trace.md section 7)."""
+MOST_COPIES = 1 << 10
 
 
 class Fit(NamedTuple):
-    """One GPU: the memory at each batch, the largest batch whose p90 fits, and how many runs share the card there."""
+    """One GPU: the run's own memory, that at each batch, the largest batch that is OK, and how many share the card.
+
+    `copies` counts processes at the run's own batch, each with its own context. `ladder` is what to do where the run
+    does not fit, or hardly does; None where it does or nobody asked.
+    """
 
     gpu: Gpu
+    own: MemoryEstimate
     at_batches: tuple[MemoryEstimate, ...]
     largest_batch: int | None
     copies: int | None
-    """Runs on one card at the run's own batch, each with its own context."""
+    ladder: Ladder | None
 
 
-def fit(run: Run, experiment: Experiment, *, gpus: Sequence[Gpu], batches: Sequence[int], world: World) -> list[Fit]:
+def fit(
+    run: Run,
+    experiment: Experiment,
+    *,
+    gpus: Sequence[Gpu],
+    batches: Sequence[int],
+    world: World,
+    with_remedies: bool = True,
+) -> list[Fit]:
     """The memory of one rank of `run` on each GPU at each micro-batch. Raises UserError without a batch role."""
-    return [_on(gpu, run, experiment, batches, world) for gpu in gpus]
+    found = [_on(gpu, run, experiment, batches, world) for gpu in gpus]
+    if not with_remedies:
+        return found
+    return [one._replace(ladder=remedies(run, experiment, one.gpu, world=world)) for one in found]
 
 
 def with_micro_batch(run: Run, experiment: Experiment, micro_batch: int) -> Run:
@@ -53,23 +70,27 @@ def _on(gpu: Gpu, run: Run, experiment: Experiment, batches: Sequence[int], worl
     def memory(batch: int) -> MemoryEstimate:
         return estimate(with_micro_batch(run, experiment, batch), experiment, gpu, world).memory
 
+    def together(copies: int) -> MemoryEstimate:
+        return estimate(run.model_copy(update={"copies": copies}), experiment, gpu, world).memory
+
     own = estimate(run, experiment, gpu, world).memory
-    room_bytes = MARGIN * own.capacity_bytes
     known = own.fits != "UNKNOWN"
     return Fit(
         gpu=gpu,
+        own=own,
         at_batches=tuple(memory(batch) for batch in batches),
-        largest_batch=_largest(lambda batch: memory(batch).device_bytes.p90 <= room_bytes) if known else None,
-        copies=int(room_bytes // own.device_bytes.p90) if known and own.device_bytes.p90 > 0 else None,
+        largest_batch=_largest(lambda batch: memory(batch).fits == "OK", LARGEST_BATCH) if known else None,
+        copies=_largest(lambda copies: together(copies).fits == "OK", MOST_COPIES) if known else None,
+        ladder=None,
     )
 
 
-def _largest(fits: Callable[[int], bool]) -> int:
-    """The largest batch that fits, by doubling and halving; 0 if not even one row does. Memory grows with the batch."""
+def _largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest number up to `most` that fits, by doubling and halving; 0 if not even one does."""
     if not fits(1):
         return 0
     low, high = 1, 2
-    while high <= LARGEST_BATCH and fits(high):
+    while high <= most and fits(high):
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.data.contexts import context_for
-from gpuplan.estimate.allocator import Step, held_by
-from gpuplan.estimate.answers import Width, around, weakest
-from gpuplan.model import Quantity
+from gpuplan.estimate.allocator import USABLE, Step, held_by, least_of
+from gpuplan.estimate.answers import Width, around, total, weakest
+from gpuplan.footprint.declared import SHARDED
+from gpuplan.model import Architecture, Quantity
 from gpuplan.units import GIB, MIB, format_bytes
 
 if TYPE_CHECKING:
+    from gpuplan.estimate.allocator import Held
     from gpuplan.estimate.case import Case
     from gpuplan.model import Footprint, Gpu
 
-__all__ = ["Peaks", "capacity_bytes", "context_of", "device_from", "predicted", "reserved_from"]
+__all__ = ["Peaks", "capacity_bytes", "context_of", "device_from", "predicted", "reserved_from", "usable_bytes"]
 
 ALLOCATED = {"traced": Width(0.95, 1.10), "closed_form": Width(0.85, 1.30), "measured": Width(0.99, 1.01)}
 """Of tensors. Traced: 23 published GPU runs, 4.7 % mean error, with other library versions up to 20 % (trace.md).
@@ -45,12 +47,22 @@ pages of the kernels, libraries, data, and freed blocks that glibc keeps. Fitted
 (100 MB more), torch 2.13, measured here in November 2026."""
 
 
+COMMUNICATION_BYTES = {"ddp": (0.1 * GIB, 0.5 * GIB, 1.5 * GIB), "sharded": (1.8 * GIB, 2.3 * GIB, 3.0 * GIB)}
+"""NCCL's buffers on each rank's device, outside of PyTorch's allocator. DDP: a communicator with its connections takes
+484 MiB by default (NVIDIA/nccl pull request 2366, 2026) and with an all-reduce on a large machine 1.6 GB (issue 864,
+2023); a few channels of 4 MiB at the least (issue 391). Sharded: `allocator.FITTED`, with the streams' own blocks."""
+
+
 class Peaks(NamedTuple):
-    """Tensors; what the allocator holds for them; what the driver, or on a CPU the kernel, shows."""
+    """Tensors; what the allocator holds for them; what the driver, or on a CPU the kernel, shows.
+
+    `least` is what the device has to have: less than it shows, where the allocator can give free blocks back.
+    """
 
     allocated: Quantity
     reserved: Quantity
     device: Quantity
+    least: Quantity
 
 
 def predicted(case: Case) -> Peaks | None:
@@ -65,15 +77,33 @@ def predicted(case: Case) -> Peaks | None:
         f"{footprint.because}"
     )
     allocated = around(moment.total_bytes(rows), _width(footprint), source=footprint.source, because=because)
-    reserved = (
-        _reserved_by(footprint, rows, allocated) if case.gpu.kind == "gpu" else reserved_from(allocated, case.gpu)
+    if case.gpu.kind == "cpu":
+        reserved = reserved_from(allocated, case.gpu)
+        device = device_from(reserved, case)
+        return Peaks(allocated, reserved, device, device)
+    held = held_by(_step(case, footprint, rows))
+    reserved = _reserved_by(held, allocated)
+    outside_bytes = _outside(case).p50 - (held.process - held.reserved)
+    least = least_of(allocated, held, context_bytes=outside_bytes, usable_bytes=usable_bytes(case))
+    return Peaks(allocated, reserved, device_from(reserved, case), least)
+
+
+def _step(case: Case, footprint: Footprint, rows: int) -> Step:
+    """What the allocator sees; ranks that share parameters keep more beside them."""
+    sharding = footprint.versions.get(SHARDED)
+    source = case.experiment.footprint
+    full = source is not None and isinstance(source.model, Architecture) and source.model.method == "full"
+    return Step(
+        footprint.moments,
+        rows,
+        cached_share=CACHED_SHARE,
+        ranks=case.run.ranks if sharding else 1,
+        shards_everything=full and sharding in {"fsdp", "zero3"},
     )
-    return Peaks(allocated, reserved, device_from(reserved, case.gpu))
 
 
-def _reserved_by(footprint: Footprint, rows: int, allocated: Quantity) -> Quantity:
+def _reserved_by(held: Held, allocated: Quantity) -> Quantity:
     """What the caching allocator holds through the instants of the step."""
-    held = held_by(Step(footprint.moments, rows, cached_share=CACHED_SHARE))
     extra = held.reserved - held.allocated
     return Quantity(
         p10=allocated.p10 + SLACK.low * extra,
@@ -103,16 +133,33 @@ def reserved_from(allocated: Quantity, gpu: Gpu) -> Quantity:
     )
 
 
-def device_from(reserved: Quantity, gpu: Gpu) -> Quantity:
-    """What the device shows for a process that holds `reserved`."""
-    context = context_of(gpu)
+def device_from(reserved: Quantity, case: Case) -> Quantity:
+    """What the device shows for one process of `case` that holds `reserved`: every process has a context of its own."""
+    outside = _outside(case)
     return Quantity(
-        p10=reserved.p10 + context.p10,
-        p50=reserved.p50 + context.p50,
-        p90=reserved.p90 + context.p90,
-        source=weakest(reserved.source, "closed_form") if gpu.context_bytes is None else reserved.source,
-        because=f"{format_bytes(reserved.p50)} reserved ({reserved.because}), and {context.because}",
+        p10=reserved.p10 + outside.p10,
+        p50=reserved.p50 + outside.p50,
+        p90=reserved.p90 + outside.p90,
+        source=weakest(reserved.source, "closed_form") if case.gpu.context_bytes is None else reserved.source,
+        because=f"{format_bytes(reserved.p50)} reserved ({reserved.because}), and {outside.because}",
     )
+
+
+def _outside(case: Case) -> Quantity:
+    """What a rank holds beside PyTorch's allocator."""
+    context = context_of(case.gpu)
+    if case.run.ranks == 1 or case.gpu.kind == "cpu":
+        return context
+    between = _communication(case)
+    return total([context, between], because=f"{context.because}, and {between.because}")
+
+
+def _communication(case: Case) -> Quantity:
+    """What NCCL holds on the device of one of several ranks."""
+    sharded = case.known is not None and SHARDED in case.known.versions
+    low, middle, high = COMMUNICATION_BYTES["sharded" if sharded else "ddp"]
+    because = f"{format_bytes(middle)} of NCCL between ranks"
+    return Quantity(p10=low, p50=middle, p90=high, source="assumed", because=because)
 
 
 def context_of(gpu: Gpu) -> Quantity:
@@ -134,6 +181,11 @@ def capacity_bytes(case: Case) -> int:
     """Memory of one device: the card's, or the device's share of a CPU machine's."""
     shares = [device.memory_bytes for device in case.world.machine.devices if device.gpu == case.gpu.name]
     return min(shares) if shares and case.gpu.kind == "cpu" else case.gpu.memory_bytes
+
+
+def usable_bytes(case: Case) -> float:
+    """What processes can have of one device: a card keeps some for itself."""
+    return capacity_bytes(case) * (USABLE if case.gpu.kind == "gpu" else 1.0)
 
 
 def _width(footprint: Footprint) -> Width:

@@ -55,7 +55,8 @@ def remembered(case: Case, clues: Clues, prediction: Peaks | None) -> Peaks | No
     tensors = prediction.allocated if prediction else largest.model_copy(update={"p10": 0.0})
     allocated = found["allocated"] or tensors
     reserved = found["reserved"] or reserved_from(allocated, case.gpu)
-    return Peaks(allocated, reserved, found["device"] or device_from(reserved, case.gpu))
+    device = found["device"] or device_from(reserved, case)
+    return Peaks(allocated, reserved, device, device)
 
 
 def _again(clues: Sequence[Clue], metric: Metric) -> Quantity | None:

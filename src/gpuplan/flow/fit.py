@@ -9,6 +9,7 @@ from gpuplan.errors import UserError
 from gpuplan.estimate.fit import BATCHES, fit
 from gpuplan.expand import expand
 from gpuplan.world import look_at_machine
+from gpuplan.world.footprints import known_footprints
 
 if TYPE_CHECKING:
     from gpuplan.estimate.fit import Fit
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FitRun", "fit_run"]
 
-LADDER = ("RTX 4090", "L4", "L40S", "A100 SXM 40GB", "A100 SXM 80GB", "H100 SXM 80GB", "H200 SXM", "B200")
+LADDER = ("RTX 3070", "T4", "RTX 4090", "L40S", "A100 SXM 40GB", "A100 SXM 80GB", "H100 SXM 80GB", "H200 SXM", "B200")
 LARGEST = 1 << 20
 
 
@@ -30,16 +31,24 @@ class FitRun(NamedTuple):
     fits: tuple[Fit, ...]
 
 
-def fit_run(spec: Spec, state: State, *, name: str | None, gpus: str | None, batches: str | None) -> FitRun:
-    """Fit the run `name`, or the first. Raises UserError for unknown names, GPUs and batches."""
+def fit_run(
+    spec: Spec, state: State, *, name: str | None, gpus: str | None, batches: str | None, remedies: bool = True
+) -> FitRun:
+    """Fit the run `name`, or the first, with what to do where it does not fit.
+
+    Raises UserError for unknown names, GPUs and batches.
+    """
     runs = expand(spec.experiment)
+    run = _run(runs, name)
     with state.reading() as store:
         world = look_at_machine(spec.experiment, runs, store=store)
-    run = _run(runs, name)
+    traced = known_footprints(spec.experiment, [run], base=spec.base, state=state.folder, on_gpu=True)
+    world = world.model_copy(update={"footprints": traced})
     wanted = gpus.split(",") if gpus else spec.experiment.compute.gpus or [gpu for gpu in LADDER if find_gpu(gpu)]
     sizes = _batches(batches)
     cards = [_gpu(text.strip()) for text in wanted]
-    return FitRun(run, sizes, tuple(fit(run, spec.experiment, gpus=cards, batches=sizes, world=world)))
+    found = fit(run, spec.experiment, gpus=cards, batches=sizes, world=world, with_remedies=remedies)
+    return FitRun(run, sizes, tuple(found))
 
 
 def _run(runs: tuple[Run, ...], name: str | None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.estimate.remedies import remedies
 from gpuplan.units import format_bytes, format_range
 from gpuplan.verify.case import role_at
 
@@ -67,7 +68,7 @@ def _finding(case: Case, fit: Fit, runs: list[Run]) -> Finding:
     because = f"{fit.because}{largest}"
     at = role_at(case.experiment, "micro_batch", "batch", "sequence")
     figures = f"{fit.need} of {fit.capacity} on {fit.gpu}"
-    remedy = _remedy(case.experiment, fit.component)
+    remedy = _estimated_remedy(case, fit, runs[0]) or _remedy(case.experiment, fit.component)
     if fit.fits == "NO FIT":
         message = f"does not fit on any device: {figures}"
         return case.finding("error", "memory", message=message, because=because, fix=remedy, at=at, runs=runs)
@@ -83,6 +84,18 @@ def _finding(case: Case, fit: Fit, runs: list[Run]) -> Finding:
         at="footprint",
         runs=runs,
     )
+
+
+def _estimated_remedy(case: Case, fit: Fit, run: Run) -> str:
+    """The one that hurts least of those that make `run` fit there; empty where none of them could be estimated."""
+    gpu = case.world.gpus.get(fit.gpu)
+    ladder = remedies(run, case.experiment, gpu, world=case.world) if gpu and fit.fits != "UNKNOWN" else None
+    first = ladder.first if ladder else None
+    if first is None or first.memory is None:
+        return ""
+    then = format_bytes(first.memory.device_bytes.p50)
+    time = f", {first.step_ratio:.2f}x the step time" if first.step_ratio else ""
+    return f"{first.name}: {first.change} ({then} then{time}); `gpuplan fit` has the others"
 
 
 def _remedy(experiment: Experiment, component: str) -> str:
