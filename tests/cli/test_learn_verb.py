@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path  # noqa: TC003  pytest reads annotations
+from pathlib import Path
 
 import pytest
 

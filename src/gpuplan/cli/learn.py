@@ -112,11 +112,14 @@ def _as_json(found: Learned) -> dict[str, Any]:
 
 
 def _show(found: Learned) -> None:
-    from gpuplan.report.learned import lesson_table, refused_table  # noqa: PLC0415
+    from gpuplan.report.learned import lesson_table, refused_table, scaling_table  # noqa: PLC0415
     from gpuplan.report.planned import finding_lines  # noqa: PLC0415
 
     if found.lessons:
         _print(lesson_table([(lesson.log, _came_of_it(lesson)) for lesson in found.lessons]))
+    scaled = scaling_table([lesson.log for lesson in found.lessons])
+    if scaled.rows:
+        _print(scaled)
     if found.refused:
         where = [(f"{one.path}:{one.line}" if one.line else one.path, one.reason) for one in found.refused]
         _print(refused_table(where))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from gpuplan.model import Evidence, LoggedRun
 from gpuplan.observe.logs import Refusal, read_logs
 from gpuplan.verify.measured import Context, doubts
 from gpuplan.world import look_at_machine
+from gpuplan.world.logs import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,12 @@ def learn(request: Request, state: State) -> Learned:
     """Read every log below the paths, and keep what each teaches. Raises UserError for a path that is not there."""
     read = list(_read(request.paths))
     runs = expand(request.spec.experiment) if request.spec else ()
-    logs = [completed(one, _told_of(one, request, runs)) for one in read if isinstance(one, LoggedRun)]
+    spec, told = request.spec, request.told
+    logs = [
+        completed(one, told_of(one, spec.experiment, runs, told=told) if spec else told)
+        for one in read
+        if isinstance(one, LoggedRun)
+    ]
     with state.reading() as store:
         world = look_at_machine(None, (), store=store)
     lessons = [_lesson(log, request, world) for log in logs]
@@ -120,22 +126,6 @@ def _read(paths: Sequence[Path]) -> Iterator[LoggedRun | Refusal]:
         if not path.exists():
             raise UserError(f"{path} is not there", hint="gpuplan learn FILE_OR_FOLDER...")
         yield from read_logs(path)
-
-
-def _told_of(log: LoggedRun, request: Request, runs: Sequence[Run]) -> Told:
-    """What is told of all logs and, where the log lies in a folder named like a run of the spec, of that run."""
-    told, spec = request.told, request.spec
-    if spec is None:
-        return told
-    run = next((run for run in runs if run.name in Path(log.path).parts), None)
-    rows = shape_of(run or runs[0], spec.experiment).train_rows
-    return replace(
-        told,
-        command=run.command if run else spec.experiment.command or "",
-        settings=(run.settings if run else spec.experiment.settings) | told.settings,
-        ranks={**told.ranks, **({"*": run.ranks} if run else {})},
-        dataset_rows=told.dataset_rows or rows,
-    )
 
 
 def _lesson(log: LoggedRun, request: Request, world: World) -> Lesson:

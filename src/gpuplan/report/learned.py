@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from gpuplan.learn.replay import FIGURES, judged
 from gpuplan.learn.residuals import residual
+from gpuplan.learn.scaling import scaling
 from gpuplan.report.table import Column, Table
+from gpuplan.verify.measured import groups, log_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gpuplan.learn.replay import Replayed
-    from gpuplan.model import LoggedRun
+    from gpuplan.model import LoggedRun, Measurement
     from gpuplan.report.table import Cell, Kind
 
-__all__ = ["back_test_tables", "lesson_table", "refused_table"]
+__all__ = ["back_test_tables", "lesson_table", "refused_table", "scaling_table"]
 
 LESSON_COLUMNS = (
     Column("run", "Run", importance=10),
@@ -27,6 +29,14 @@ LESSON_COLUMNS = (
     Column("epoch_s", "Epoch", "duration", importance=8),
     Column("peak_bytes", "Peak memory", "bytes", importance=8),
     Column("learned", "Learned", importance=10),
+)
+SCALING_COLUMNS = (
+    Column("run", "Run", importance=10),
+    Column("base_ranks", "Ranks before", "count", importance=6),
+    Column("ranks", "Ranks", "count", importance=9),
+    Column("apparent_speedup", "Apparent speed-up", "ratio", importance=10),
+    Column("efficiency", "Efficiency", "percent", importance=8),
+    Column("base", "Against", importance=5),
 )
 REFUSED_COLUMNS = (Column("path", "Not learned", importance=10), Column("reason", "Because", importance=9))
 TITLES = {
@@ -44,6 +54,20 @@ def lesson_table(logs: Sequence[tuple[LoggedRun, str]]) -> Table:
     return Table("learned", "What the logs say", LESSON_COLUMNS, rows, notes)
 
 
+def scaling_table(logs: Sequence[LoggedRun]) -> Table:
+    """How much shorter an epoch is on more ranks, as the logs tell it: whether that is true, the findings say."""
+    rows = tuple(
+        (
+            *(one.name, log_ranks(group.base), log_ranks(one), found.apparent, found.apparent_efficiency),
+            group.base.name,
+        )
+        for group in groups(logs)
+        for one in group.wider
+        if (found := scaling(_on_ranks(group.base), _on_ranks(one))).apparent is not None
+    )
+    return Table("scaling", "Epochs on more ranks, as logged", SCALING_COLUMNS, rows)
+
+
 def refused_table(refused: Iterable[tuple[str, str]]) -> Table:
     """Files that taught nothing, and why."""
     return Table("refused", "Refused", REFUSED_COLUMNS, tuple(refused))
@@ -59,6 +83,10 @@ def _lesson_row(log: LoggedRun, came_of_it: str) -> tuple[Cell, ...]:
     peak = found.peak_device_bytes or found.peak_reserved_bytes or found.peak_allocated_bytes or found.peak_host_bytes
     steps = found.steps or None
     return (log.name, log.format, log.gpu, log.ranks, steps, found.step_s, found.epoch_s, peak, came_of_it)
+
+
+def _on_ranks(log: LoggedRun) -> Measurement:
+    return log.measurement.model_copy(update={"world_size": log_ranks(log)})
 
 
 def _accuracy(replayed: Sequence[Replayed]) -> Table:

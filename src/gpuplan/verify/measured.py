@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Footprint, Gpu, LoggedRun
 
-__all__ = ["CHECKS", "Context", "Group", "doubts", "groups"]
+__all__ = ["CHECKS", "Context", "Group", "doubts", "groups", "log_ranks"]
 
 UNSHARDED_LOSS = 0.97
 """The loss after one epoch on n ranks over that on fewer, below which more optimizer steps must have been taken. With
@@ -63,7 +63,7 @@ class Group(NamedTuple):
     @property
     def wider(self) -> tuple[LoggedRun, ...]:
         """The runs on more ranks than the base."""
-        return tuple(run for run in self.runs if _ranks(run) > _ranks(self.base))
+        return tuple(run for run in self.runs if log_ranks(run) > log_ranks(self.base))
 
 
 def doubts(logs: Sequence[LoggedRun], context: Context) -> tuple[Finding, ...]:
@@ -78,7 +78,7 @@ def groups(logs: Sequence[LoggedRun]) -> tuple[Group, ...]:
     found: dict[object, list[LoggedRun]] = {}
     for log in logs:
         found.setdefault(_what(log), []).append(log)
-    return tuple(Group(tuple(sorted(runs, key=lambda run: (_ranks(run), run.path)))) for runs in found.values())
+    return tuple(Group(tuple(sorted(runs, key=lambda run: (log_ranks(run), run.path)))) for runs in found.values())
 
 
 # ---------------------------------------------------------------- one log
@@ -116,7 +116,7 @@ def over_roofline(log: LoggedRun, context: Context) -> Iterator[Finding]:
 
 def below_exchange(log: LoggedRun, context: Context) -> Iterator[Finding]:
     """A step shorter than its gradients can be exchanged in."""
-    step_s, ranks = mean_step_s(log.measurement), _ranks(log)
+    step_s, ranks = mean_step_s(log.measurement), log_ranks(log)
     if not step_s or ranks < 2 or context.exchange_s is None:
         return
     least_s = context.exchange_s(ranks)
@@ -209,7 +209,9 @@ def _idle_ranks(base: LoggedRun, other: LoggedRun) -> list[Finding]:
     alike = all(math.isclose(one, two, rel_tol=ALIKE) for one, two in common)
     if not alike or abs(times[1] / times[0] - 1) > SAME_TIME:
         return []
-    message = f"the same losses and the same time on {_ranks(other)} ranks as on {_ranks(base)}: the others are idle"
+    message = (
+        f"the same losses and the same time on {log_ranks(other)} ranks as on {log_ranks(base)}: the others are idle"
+    )
     fix = "check the number of devices that the trainer was told (`devices: 1` is a common default)"
     return [_error(other, "idle-ranks", message=message, because=f"against {base.path}", fix=fix)]
 
@@ -221,8 +223,8 @@ def _undivided(base: LoggedRun, other: LoggedRun, context: Context) -> Iterator[
     if len(losses) < 2 or not starts_alike or losses[1] >= UNSHARDED_LOSS * losses[0]:
         return
     lower = (
-        f"the loss after one epoch is {format_number(losses[1])} on {_ranks(other)} ranks and "
-        f"{format_number(losses[0])} on {_ranks(base)}"
+        f"the loss after one epoch is {format_number(losses[1])} on {log_ranks(other)} ranks and "
+        f"{format_number(losses[0])} on {log_ranks(base)}"
     )
     sizes = _sizes(base, context)
     times = base.measurement.epoch_s, other.measurement.epoch_s
@@ -247,16 +249,16 @@ class _Sizes(NamedTuple):
 
 def _named(base: LoggedRun, other: LoggedRun, sizes: _Sizes) -> str | None:
     """Words that name the missing sampler; None if divided rows would mean a plausible step."""
-    ratio = _ranks(other) / _ranks(base)
+    ratio = log_ranks(other) / log_ranks(base)
     base_s, other_s = base.measurement.epoch_s or 0.0, other.measurement.epoch_s or 0.0
-    steps = sizes.dataset_rows / (sizes.batch_rows * _ranks(base))
+    steps = sizes.dataset_rows / (sizes.batch_rows * log_ranks(base))
     slower_if_divided = ratio * other_s / base_s
     if slower_if_divided < IMPLAUSIBLE_STEP:
         return None
     return (
         f"every rank trained on all {sizes.dataset_rows:,} rows: {format_count(steps)} steps of "
         f"{format_duration(other_s / steps)} an epoch (divided rows would mean steps "
-        f"{format_number(slower_if_divided)} times as long as on {_ranks(base)}); "
+        f"{format_number(slower_if_divided)} times as long as on {log_ranks(base)}); "
         f"apparent speed-up {format_number(base_s / other_s)}x, true throughput scaling "
         f"{format_number(ratio * base_s / other_s)}x"
     )
@@ -273,7 +275,7 @@ def _steps_do_not_fall(base: LoggedRun, other: LoggedRun) -> Iterator[Finding]:
     yield _warning(
         other,
         "steps-do-not-fall",
-        message=f"{format_count(steps[1])} steps an epoch on {_ranks(other)} ranks, as on {_ranks(base)}",
+        message=f"{format_count(steps[1])} steps an epoch on {log_ranks(other)} ranks, as on {log_ranks(base)}",
         because=f"with divided rows and equal batches there are fewer; against {base.path}",
         fix="check that the rows are divided (DistributedSampler), or that batches shrink with the ranks",
     )
@@ -290,7 +292,8 @@ def _what(log: LoggedRun) -> object:
     return kept, tuple(sorted((name, str(value)) for name, value in settings.items()))
 
 
-def _ranks(log: LoggedRun) -> int:
+def log_ranks(log: LoggedRun) -> int:
+    """Its ranks, or what its records count, which is one where they count nothing."""
     return log.ranks or log.measurement.world_size
 
 
