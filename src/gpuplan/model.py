@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable  # noqa: TC003  pydantic reads annotations when it runs
 from datetime import date
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -217,7 +217,7 @@ class FootprintSource(Noun):
             Discriminator(lambda value: "file" if isinstance(value, str) else "dimensions"),
         ]
         | None
-    ) = Field(default=None, description="dimensions, or a Hugging Face config.json")
+    ) = Field(default=None, description="dimensions, a Hugging Face config.json, or a model's name")
     trace: Text | None = Field(default=None, description="module:function that builds one training step")
     logs: Text | None = Field(default=None, description="a glob of logs of earlier runs")
 
@@ -577,6 +577,14 @@ class FileFact(Noun):
     digest: str = ""
 
 
+class ConfigFact(Noun):
+    """What a model's configuration file holds, as JSON has it; `problem` says why it could not be read."""
+
+    path: str
+    content: dict[str, Any] | None = None
+    problem: str | None = None
+
+
 class CommandFact(Noun):
     """Whether a command's program can be started in the run's environment."""
 
@@ -601,10 +609,14 @@ class World(Noun):
     machine: Machine
     gpus: dict[str, Gpu]
     offers: tuple[Offer, ...] = ()
+    unstated: tuple[Refused, ...] = Field(
+        default=(), description="offers that would do if what their source does not say were as wished"
+    )
     evidence: tuple[Evidence, ...] = ()
     footprints: dict[str, Footprint] = Field(default_factory=dict, description="traced, by run key")
     files: dict[str, FileFact] = Field(default_factory=dict)
     programs: dict[str, CommandFact] = Field(default_factory=dict)
+    configs: dict[str, ConfigFact] = Field(default_factory=dict, description="by what `footprint.model` names")
     history: tuple[History, ...] = ()
     disk_free_bytes: int = 0
     places: dict[str, str] = Field(default_factory=dict, description="spec key path to file:line:col")
@@ -670,6 +682,78 @@ class Placement(Noun):
     machine: int = Field(default=0, description="which of several machines of the same offer")
 
 
+class BillLine(Noun):
+    """One thing that is paid for."""
+
+    what: Literal[
+        "rent",
+        "setup",
+        "idle",
+        "rounding",
+        "interruptions",
+        "repeated work",
+        "download",
+        "upload",
+        "storage",
+        "electricity",
+    ]
+    cost_usd: Quantity
+
+
+class Bill(Noun):
+    """What a plan costs, line by line; the p50 of the lines add up to that of the total."""
+
+    lines: tuple[BillLine, ...]
+    total_usd: Quantity
+    hours: Quantity = Field(description="billed, of all machines together")
+
+
+class RentedMachine(Noun):
+    """Machines of one offer in an option."""
+
+    offer: str
+    place: str
+    gpu: str
+    gpu_count: int = Field(ge=1, description="of one machine")
+    machines: int = Field(ge=1)
+    hours: Quantity = Field(description="billed, of all these machines together")
+    price_usd_per_h: float = Field(description="of one machine")
+    spot: bool | None = None
+    as_of: str = ""
+    stage: str | None = None
+
+
+OptionKind: TypeAlias = Literal[
+    "cheapest",
+    "fastest",
+    "local",
+    "one_machine",
+    "more_machines",
+    "scale_down",
+    "scale_up",
+    "hybrid",
+    "own_and_rented",
+    "unstated",
+]
+
+
+class Option(Noun):
+    """One way to run everything that is left to run, and what is to be said against it."""
+
+    kind: OptionKind
+    title: str
+    chosen: bool = False
+    machines: tuple[RentedMachine, ...]
+    gpus: int = Field(description="at once, at the most")
+    cost_usd: Quantity
+    makespan_s: Quantity
+    bill: Bill
+    utilization: float = Field(description="of the GPU time that is paid for, the share in which a run has the GPU")
+    bound_usd: float = Field(description="no plan within the same limits costs less; 0: not known")
+    gap: float | None = Field(default=None, description="(cost - bound) / bound; None where no bound is known")
+    catches: tuple[str, ...] = ()
+
+
 class Totals(Noun):
     """The whole plan in a line."""
 
@@ -709,6 +793,10 @@ class Plan(Noun):
     placements: tuple[Placement, ...]
     findings: tuple[Finding, ...]
     totals: Totals
+    options: tuple[Option, ...] = Field(default=(), description="ways to run it, the chosen one first; local plans: none")
+    advice: tuple[str, ...] = Field(default=(), description="what would change the choice")
+    offers_table: str | None = Field(default=None, description="the user's own table of offers that was read")
+    cautious: bool = Field(default=False, description="planned with p90 durations")
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 

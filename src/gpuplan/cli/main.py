@@ -35,6 +35,7 @@ VERBS = {
     "learn": "Logs of any trainer become evidence; history played again.",
     "show": "Everything recorded of a run; schemas.",
     "gpus": "This machine's devices, and known accelerators.",
+    "offers": "What can be rented or had, for how much, and why not the rest.",
 }
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["ModelFacts", "find_model", "models", "near_models"]
+__all__ = ["ModelFacts", "families", "find_model", "models", "near_models"]
 
 SUFFIXES = (
     "-instruct", "-chat", "-hf", "-base", "-it", "-gptq", "-awq", "-bnb-4bit", "-unsloth", "-4bit", "-v0.1",
@@ -61,6 +61,11 @@ def models() -> dict[str, ModelFacts]:
     return dict(_table().models)
 
 
+def families() -> dict[str, dict[str, Any]]:
+    """What all models of a family share, by its name: fields of ModelFacts."""
+    return dict(_table().families)
+
+
 def find_model(name: str) -> ModelFacts | None:
     """The model that `name` means: a hub's name with or without its owner, or a paper's."""
     readings = _table().readings
@@ -81,6 +86,7 @@ def near_models(name: str, *, limit: int = 3) -> tuple[str, ...]:
 class _Table(NamedTuple):
     models: dict[str, ModelFacts]
     readings: dict[str, str]
+    families: dict[str, dict[str, Any]]
 
 
 @cache
@@ -88,7 +94,7 @@ def _table() -> _Table:
     content = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))
     rows: list[dict[str, Any]] = content["model"]
     readings = {_key(name): row["name"] for row in rows for name in (row["name"], *row.get("aliases", ()))}
-    return _Table({row["name"]: _facts(row, content) for row in rows}, readings)
+    return _Table({row["name"]: _facts(row, content) for row in rows}, readings, content["families"])
 
 
 def _facts(row: dict[str, Any], content: dict[str, Any]) -> ModelFacts:
