@@ -22,6 +22,9 @@ from memory_peers import peer_errors
 from memory_predict import answer
 from memory_rows import read_rows
 from memory_score import by, fits_right, summary
+from scaling_main import main as scaling_main
+from sharing_main import main as sharing_main
+from time_main import main as time_main
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +37,13 @@ TARGET_SECONDS = 20 * 60
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores of the files; 2 if one cannot be read."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["scaling"]:
+        return scaling_main(words[1:])
+    if words[:1] == ["sharing"]:
+        return sharing_main(words[1:])
+    if words[:1] == ["time"]:
+        return time_main(words[1:])
     options = _parser().parse_args(arguments)
     started = time.perf_counter()
     rows: list[Row] = []

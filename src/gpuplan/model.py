@@ -795,6 +795,7 @@ class Plan(Noun):
     totals: Totals
     options: tuple[Option, ...] = Field(default=(), description="ways to run it, the chosen one first; local plans: none")
     advice: tuple[str, ...] = Field(default=(), description="what would change the choice")
+    assumptions: tuple[Assumption, ...] = Field(default=(), description="about offers; those of a run are in its estimate")
     offers_table: str | None = Field(default=None, description="the user's own table of offers that was read")
     cautious: bool = Field(default=False, description="planned with p90 durations")
 

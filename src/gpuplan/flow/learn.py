@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from gpuplan.data import find_gpu
 from gpuplan.errors import UserError
 from gpuplan.expand import expand, shape_of
+from gpuplan.footprint import Unknown, footprint_of
 from gpuplan.learn import Told, anonymous, completed, evidence_of_log, refusal_of_log
 from gpuplan.learn.replay import replay
 from gpuplan.model import Evidence, LoggedRun
@@ -84,7 +85,7 @@ def learn(request: Request, state: State) -> Learned:
     return Learned(
         lessons=tuple(_seen_once(lessons, known)),
         refused=tuple(one for one in read if isinstance(one, Refusal)),
-        findings=doubts(logs, _context(request, logs, runs)),
+        findings=doubts(logs, _context(request, logs, runs, world)),
     )
 
 
@@ -144,11 +145,19 @@ def _seen_once(lessons: Sequence[Lesson], known: set[str]) -> Iterator[Lesson]:
             seen.add(lesson.fact.id)
 
 
-def _context(request: Request, logs: Sequence[LoggedRun], runs: Sequence[Run]) -> Context:
+def _context(request: Request, logs: Sequence[LoggedRun], runs: Sequence[Run], world: World) -> Context:
     named = {log.gpu: gpu for log in logs if log.gpu and (gpu := find_gpu(log.gpu))}
-    sizes = {shape_of(run, request.spec.experiment).micro_batch for run in runs} if request.spec else set()
+    if request.spec is None:
+        return Context(batch_rows=request.batch_rows, gpus=named)
+    experiment = request.spec.experiment
+    sizes = {shape_of(run, experiment).micro_batch for run in runs}
     by_spec = sizes.pop() if len(sizes) == 1 else None
-    return Context(batch_rows=request.batch_rows or by_spec, gpus=named)
+    footprint = footprint_of(runs[0], experiment, world)
+    return Context(
+        batch_rows=request.batch_rows or by_spec,
+        gpus=named,
+        footprint=None if isinstance(footprint, Unknown) else footprint,
+    )
 
 
 def _experiments(world: World, state: State, spec: Spec | None) -> dict[str, Experiment]:

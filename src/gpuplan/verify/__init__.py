@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuplan.verify import commands, compare, compute, disk, inputs, limits, memory, names, rows, settings, steps
+from gpuplan.verify import (
+    commands,
+    compare,
+    compute,
+    disk,
+    inputs,
+    limits,
+    loaders,
+    memory,
+    names,
+    rows,
+    settings,
+    steps,
+)
 from gpuplan.verify.case import case_of
 from gpuplan.verify.limits import Interval as Interval
 from gpuplan.verify.limits import parse_interval as parse_interval
@@ -45,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     compute.gpus_here,
     compute.ranks_have_devices,
     compute.threads_have_cores,
+    loaders.loaders_have_cores,
     memory.memory_fits,
     disk.checkpoints_fit,
     steps.role_values,

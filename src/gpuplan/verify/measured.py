@@ -9,6 +9,7 @@ import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.estimate.communication import all_reduce_s, link_of
 from gpuplan.estimate.time import mean_step_s
 from gpuplan.learn.scaling import sharding
 from gpuplan.model import Finding
@@ -31,6 +32,8 @@ IMPLAUSIBLE_STEP = 3.0
 
 ALIKE = 1e-6
 SAME_TIME = 0.02
+FASTER_LINK = 1.25
+"""How much faster than its class a link may be."""
 IDLE_BUSY = 0.05
 STARVED_BUSY = 0.5
 BYTES_TO_TRAIN = 2
@@ -46,8 +49,6 @@ class Context(NamedTuple):
     """By the names that the logs use."""
     footprint: Footprint | None = None
     machine_has_gpu: bool = False
-    exchange_s: Callable[[int], float] | None = None
-    """The least seconds that the gradients of one step take over so many ranks."""
 
 
 class Group(NamedTuple):
@@ -115,17 +116,18 @@ def over_roofline(log: LoggedRun, context: Context) -> Iterator[Finding]:
 
 
 def below_exchange(log: LoggedRun, context: Context) -> Iterator[Finding]:
-    """A step shorter than its gradients can be exchanged in."""
-    step_s, ranks = mean_step_s(log.measurement), log_ranks(log)
-    if not step_s or ranks < 2 or context.exchange_s is None:
+    """A step shorter than its gradients can be exchanged in, by the link that joins such GPUs."""
+    step_s, ranks, gpu = mean_step_s(log.measurement), log_ranks(log), context.gpus.get(log.gpu or "")
+    gradient_bytes = _gradient_bytes(log, context)
+    if not step_s or gpu is None or not gradient_bytes:
         return
-    least_s = context.exchange_s(ranks)
+    least_s = all_reduce_s(gradient_bytes, ranks, over=link_of(gpu)) / FASTER_LINK
     if step_s < least_s:
         yield _error(
             log,
             "no-gradient-sync",
-            message=f"a step of {format_duration(step_s)} on {ranks} ranks: exchanging its gradients alone takes "
-            f"{format_duration(least_s)}",
+            message=f"a step of {format_duration(step_s)} on {ranks} ranks: exchanging {format_bytes(gradient_bytes)} "
+            f"of gradients alone takes {format_duration(least_s)}",
             because="the ranks seem to train models of their own",
             fix="check that the model is wrapped (DistributedDataParallel) and that gradients are averaged",
         )
@@ -309,6 +311,13 @@ def _starts_at_first_epoch(log: LoggedRun) -> bool:
 def _steps_an_epoch(log: LoggedRun) -> float | None:
     found = log.measurement
     return found.steps / found.epochs if found.steps and found.epochs else None
+
+
+def _gradient_bytes(log: LoggedRun, context: Context) -> int | None:
+    """By the footprint, else of as many 32-bit gradients as the log counts parameters."""
+    if context.footprint is not None:
+        return context.footprint.gradient_bytes
+    return 4 * log.measurement.parameters if log.measurement.parameters else None
 
 
 def _sizes(log: LoggedRun, context: Context) -> _Sizes | None:
