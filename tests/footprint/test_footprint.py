@@ -47,7 +47,9 @@ def test_every_missing_source_has_its_reason_and_its_remedy() -> None:
         None: "the spec does not say what one step needs",
         FootprintSource(trace="mine:make_step"): "mine:make_step has not been traced",
         FootprintSource(logs="runs/*.json"): "logs tell what a step took, not what it needs",
-        FootprintSource(model="models/config.json"): "the dimensions in models/config.json were not read",
+        FootprintSource(model="models/config.json"): (
+            "models/config.json was not read, and no model of that name is known"
+        ),
     }
     for source, reason in reasons.items():
         asked = experiment(footprint=source)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REGIMES", "Derate", "Measured", "Place", "Regime", "Slope", "Tables", "shipped_tables"]
+__all__ = ["REGIMES", "Derate", "Longer", "Measured", "Place", "Regime", "Slope", "Tables", "shipped_tables"]
 
 Regime = Literal["matmul", "convolution", "bandwidth", "launch"]
 REGIMES: tuple[Regime, ...] = ("matmul", "convolution", "bandwidth", "launch")
@@ -34,6 +34,15 @@ class Derate(NamedTuple):
     """By what factor steps on a GPU take longer than the slopes say, and from how much that is known."""
 
     factor: float
+    rows: int = 0
+    models: int = 0
+
+
+class Longer(NamedTuple):
+    """What measured steps take over their roofline on the anchor, with half of the 80 % interval of its log."""
+
+    factor: float
+    log_width: float
     rows: int = 0
     models: int = 0
 
@@ -59,15 +68,16 @@ class Tables:
     """All constants of a transfer from one GPU to another.
 
     `widths` are by regime ("" for all) and by whether the pair of GPUs was measured with other models. `slopes` and
-    `derates` are added up (the latter in logs) over what applies: "" applies to all, then the regime and
-    whether the precision has 16 bits, and of a GPU its precision and the regime.
+    `derates` are added up (the latter in logs) over what applies: "" applies to all, then the regime and whether the
+    precision has 16 bits, and of a GPU its precision and the regime. `longer` is what steps take over their roofline on
+    the anchor.
     """
 
     slopes: Mapping[str, Slope]
     derates: Mapping[tuple[str, str], Derate]
     ratios: Mapping[tuple[Place, Place], tuple[Measured, ...]] = field(default_factory=dict)
     widths: Mapping[tuple[str, bool], float] = field(default_factory=dict)
-    longer: Mapping[str, Derate] = field(default_factory=dict)
+    longer: Longer | None = None
 
     def width(self, regime: str, *, measured: bool) -> float:
         """Half of the 80 % interval of a log ratio between GPUs whose rates differ by a factor of e."""
@@ -86,8 +96,7 @@ def shipped_tables() -> Tables:
     slopes = {row["of"]: Slope(row["flops"], row["bandwidth"]) for row in content["slope"]}
     derates = {(row["gpu"], row["of"]): _derate(row) for row in content["derate"]}
     widths = {(row["of"], row["measured"]): row["log_width"] for row in content["width"]}
-    longer = {row["of"]: _derate(row) for row in content.get("longer", ())}
-    return Tables(slopes, derates, _ratios(), widths, longer)
+    return Tables(slopes, derates, _ratios(), widths, Longer(**content["longer"]) if "longer" in content else None)
 
 
 def _derate(row: dict[str, Any]) -> Derate:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuplan.command import fill, values_of
 from gpuplan.expand import shape_of
 from gpuplan.footprint.closed_form import closed_form as closed_form
 from gpuplan.footprint.dimensions import Unknown as Unknown
+from gpuplan.footprint.named import facts_of_text, footprint_of_facts
 from gpuplan.model import Architecture, FootprintSource
 
 if TYPE_CHECKING:
     from gpuplan.footprint.operators import Runtime
     from gpuplan.model import Experiment, Footprint, Run, World
 
-__all__ = ["Unknown", "closed_form", "footprint_of"]
+__all__ = ["Unknown", "closed_form", "footprint_of", "model_text"]
 
 DIMENSIONS = "give the dimensions in `footprint.model` (kind, layers, d_model, heads, feedforward, vocabulary)"
 
@@ -36,14 +38,31 @@ def footprint_of(run: Run, experiment: Experiment, world: World, *, runtime: Run
             runtime=runtime,
             ranks=run.ranks,
         )
+    if isinstance(source.model, str):
+        return _of_text(model_text(source.model, run), run, experiment, world, runtime=runtime)
     return _why_none(source)
+
+
+def model_text(text: str, run: Run) -> str:
+    """What `footprint.model` names for `run`, with its settings filled in: the key of `World.configs`."""
+    try:
+        return fill(text, values_of(run))
+    except KeyError:
+        return text
+
+
+def _of_text(text: str, run: Run, experiment: Experiment, world: World, *, runtime: Runtime) -> Footprint | Unknown:
+    """Of a configuration file, or of a model by its name."""
+    facts = facts_of_text(text, world.configs.get(text))
+    if isinstance(facts, Unknown):
+        return facts
+    shape = shape_of(run, experiment)
+    return footprint_of_facts(facts, sequence=shape.sequence, precision=shape.precision, runtime=runtime)
 
 
 def _why_none(source: FootprintSource) -> Unknown:
     if source.trace is not None:
         return Unknown(f"{source.trace} has not been traced", "run `gpuplan trace`")
-    if source.model is not None:
-        return Unknown(f"the dimensions in {source.model} were not read", DIMENSIONS)
     if source.logs is not None:
         return Unknown("logs tell what a step took, not what it needs", DIMENSIONS)
     return Unknown("the spec does not say what one step needs", DIMENSIONS)

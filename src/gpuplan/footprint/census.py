@@ -119,9 +119,11 @@ def _head(model: ModelFacts, *, tied: bool) -> int:
 
 def _rest(model: ModelFacts, norm: int) -> int:
     """The norm after the layers (of a BERT, after the embedding), a pooler, an encoder's layers."""
-    pooler = model.d_model * (model.d_model + 1) if "pooler" in model.extra else 0
+    dense = model.d_model * (model.d_model + 1)
+    pooler = dense if "pooler" in model.extra else 0
+    transform = dense + norm if "transform" in model.extra else 0
     if model.kind != "seq2seq":
-        return norm + pooler
+        return norm + pooler + transform
     attention = 4 * model.d_model * model.heads * model.head_dim
     feedforward = (3 if model.gated else 2) * model.d_model * model.feedforward
     encoder = model.layers * (attention + feedforward + 2 * model.d_model)

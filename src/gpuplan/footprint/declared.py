@@ -5,7 +5,7 @@ Where a spec names no library, `closed_form` counts plain PyTorch modules instea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gpuplan.data.models import ModelFacts
 from gpuplan.footprint.census import census_of
@@ -21,7 +21,7 @@ from gpuplan.units import format_count
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuplan.footprint.dimensions import Dimensions
+    from gpuplan.footprint.dimensions import Dimensions, Kind
     from gpuplan.footprint.operators import Runtime
     from gpuplan.footprint.recipe import OptimizerName
     from gpuplan.model import Architecture, Scalar
@@ -30,7 +30,12 @@ __all__ = ["SHARDED", "Setting", "declared"]
 
 SHARDED = "sharding"
 """Key in a footprint's versions: what its ranks share is taken off already, and no gradient bucket comes on top."""
-OPTIMIZER_NAMES: dict[str, OptimizerName] = {"sgd": "sgd", "adam": "adamw", "adamw": "adamw"}
+KINDS: dict[Kind, Literal["decoder", "encoder", "vision", "seq2seq"]] = {
+    "decoder": "decoder", "encoder": "encoder", "vision": "vision", "encoder_decoder": "seq2seq",
+}  # fmt: skip
+OPTIMIZER_NAMES: dict[str, OptimizerName] = {
+    "sgd": "sgd", "adam": "adamw", "adamw": "adamw", "adamw_fused": "adamw_fused",
+}  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -44,12 +49,11 @@ class Setting(NamedTuple):
 
 def declared(architecture: Architecture, dimensions: Dimensions, around: Setting) -> Footprint:
     """What a step of `architecture` needs on one rank, trained by the library that it names."""
-    model = _facts(architecture, dimensions, around.settings)
+    model = _facts(dimensions)
     asked = _description(architecture, dimensions, around)
     prepared = prepare(model, asked)
     held = residency_of(model, prepared.recipe)
     versions = {"transformers": asked.library_version} if asked.library_version else {}
-    active = dimensions._replace(feedforward=dimensions.feedforward * (model.experts_per_token or 1))
     size = prepared.recipe.compute
     return Footprint(
         source="closed_form",
@@ -57,39 +61,39 @@ def declared(architecture: Architecture, dimensions: Dimensions, around: Setting
         parameters=census_of(model).total,
         gradient_bytes=round(held.gradients),
         checkpoint_bytes=round(held.trained * prepared.recipe.trained_bytes + held.states * _shares(asked)),
-        operators=count_operators(active, count_parameters(active), activation_bytes=size, runtime=around.runtime),
-        moments=moments_of(Workload(model, prepared.recipe, dimensions.sequence, dimensions.predictions)),
+        operators=count_operators(
+            dimensions, count_parameters(dimensions), activation_bytes=size, runtime=around.runtime
+        ),
+        moments=moments_of(Workload(model, prepared.recipe, dimensions.tokens, dimensions.predictions)),
         precision=around.precision,
         versions=versions | ({SHARDED: asked.sharding} if asked.world > 1 else {}),
     )
 
 
-def _facts(architecture: Architecture, dimensions: Dimensions, settings: Mapping[str, Scalar]) -> ModelFacts:
-    width, heads = dimensions.d_model, dimensions.heads
-    experts = whole_of("experts", architecture.experts, settings) if architecture.experts else 0
-    chosen = whole_of("experts_per_token", architecture.experts_per_token, settings) if experts else 0
-    head_dim = whole_of("head_dim", architecture.head_dim, settings) if architecture.head_dim else width // heads
+def _facts(dimensions: Dimensions) -> ModelFacts:
     return ModelFacts(
         name="the model",
         family="declared",
-        kind=dimensions.kind,
+        kind=KINDS[dimensions.kind],
         layers=dimensions.layers,
-        d_model=width,
-        heads=heads,
+        d_model=dimensions.d_model,
+        heads=dimensions.heads,
         kv_heads=dimensions.kv_heads,
-        head_dim=head_dim,
+        head_dim=dimensions.head_dim,
         feedforward=dimensions.feedforward,
         vocabulary=dimensions.vocabulary,
-        norm="rms" if dimensions.gated else "layer",
+        norm=dimensions.norm,
         gated=dimensions.gated,
-        activation="silu" if dimensions.gated else "gelu",
-        bias="none" if dimensions.gated else "all",
+        activation=dimensions.activation,
+        bias=dimensions.bias,
         tied=dimensions.tied and not dimensions.classes,
         dropout=dimensions.dropout,
         positions=dimensions.sequence if dimensions.learned_positions else 0,
-        experts=experts,
-        experts_per_token=min(chosen, experts),
+        experts=dimensions.experts,
+        experts_per_token=dimensions.experts_per_token,
         classes=dimensions.classes or 0,
+        patch=dimensions.patch,
+        image=dimensions.image,
     )
 
 

@@ -1,0 +1,105 @@
+"""A published model's dimensions as a closed form needs them, from its facts in data/ or its configuration file.
+
+It assumes a full training by today's transformers, and says so in the footprint; it reads no file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gpuplan.data.models import find_model, near_models
+from gpuplan.footprint.census import census_of
+from gpuplan.footprint.closed_form import sized, unknown_precision
+from gpuplan.footprint.dimensions import Dimensions, Kind, Unknown, precision_of
+from gpuplan.footprint.huggingface import facts_of_config
+from gpuplan.footprint.parameters import count_parameters
+
+if TYPE_CHECKING:
+    from gpuplan.data.models import ModelFacts
+    from gpuplan.footprint.operators import Runtime
+    from gpuplan.model import ConfigFact, Footprint
+
+__all__ = ["dimensions_of_facts", "facts_of_text", "footprint_of_facts"]
+
+KINDS: dict[str, Kind] = {
+    "decoder": "decoder", "encoder": "encoder", "vision": "vision", "seq2seq": "encoder_decoder",
+}  # fmt: skip
+
+
+def facts_of_text(text: str, config: ConfigFact | None) -> ModelFacts | Unknown:
+    """The model of a configuration that was read, else the one that `text` is the name of."""
+    if config is not None and config.content is not None:
+        return facts_of_config(config.content, name=text)
+    named = find_model(text)
+    if named is not None:
+        return named
+    near = near_models(text)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    problem = config.problem if config is not None and config.problem else f"{text} was not read"
+    return Unknown(
+        f"{problem}, and no model of that name is known",
+        f"{meant}give the path of a config.json, or the dimensions in `footprint.model` (kind, layers, d_model, ...)",
+    )
+
+
+def footprint_of_facts(
+    facts: ModelFacts,
+    *,
+    sequence: int | None,
+    precision: str | None = None,
+    runtime: Runtime = "gpu",
+    optimizer: Literal["sgd", "adam", "adamw", "adamw_fused"] = "adamw",
+    checkpointing: bool = False,
+) -> Footprint | Unknown:
+    """A training step of the whole model on rows of `sequence` tokens (of an image: its patches)."""
+    known = precision_of(precision)
+    if known is None:
+        return unknown_precision(precision)
+    if sequence is None and facts.kind != "vision":
+        return Unknown(f"{facts.name} says nothing of the length of a row", "set `roles.sequence`")
+    if facts.positions and sequence is not None and sequence > facts.positions:
+        return Unknown(
+            f"{facts.name} has {facts.positions} positions, and a row {sequence} tokens",
+            "lower the setting of `roles.sequence`",
+        )
+    dimensions = dimensions_of_facts(facts, sequence=sequence or 1)
+    made = sized(
+        dimensions._replace(optimizer=optimizer, checkpointing=checkpointing), precision=known, runtime=runtime
+    )
+    return made.model_copy(update={"because": f"{facts.name} ({facts.source or 'its config.json'}): {made.because}"})
+
+
+def dimensions_of_facts(facts: ModelFacts, *, sequence: int) -> Dimensions:
+    """The same model in the words of the closed form."""
+    made = Dimensions(
+        kind=KINDS[facts.kind],
+        layers=facts.layers,
+        d_model=facts.d_model,
+        heads=facts.heads,
+        kv_heads=facts.kv_heads,
+        feedforward=facts.feedforward,
+        vocabulary=facts.vocabulary,
+        sequence=sequence,
+        classes=facts.classes or None,
+        gated=facts.gated,
+        tied=facts.tied,
+        learned_positions=bool(facts.positions or facts.patch),
+        optimizer="adamw",
+        checkpointing=False,
+        dropout=facts.dropout,
+        head_dim=facts.head_dim,
+        norm=facts.norm,
+        activation=facts.activation,
+        bias=facts.bias,
+        attention="flash",
+        experts=facts.experts,
+        experts_per_token=facts.experts_per_token,
+        patch=facts.patch,
+        image=facts.image,
+        modules="transformers",
+        qk_norm=facts.qk_norm,
+        norms=facts.norms,
+        parallel=facts.parallel,
+    )
+    # What a family has besides: an embedding of segments, a pooler, norms of queries and keys.
+    return made._replace(extra_parameters=census_of(facts).total - count_parameters(made).total)

@@ -1,0 +1,162 @@
+"""The footprint of a named workload of public benchmark tables: convolutional, recurrent, or a transformer.
+
+Counted from dimensions in data/, with operators by class; it knows no GPU and reads no log.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from gpuplan.data.models import find_model
+from gpuplan.data.workloads import WorkloadFacts, find_workload
+from gpuplan.footprint.closed_form import unknown_precision
+from gpuplan.footprint.dimensions import PrecisionName, Unknown, precision_of
+from gpuplan.footprint.images import IMAGE_FAMILIES
+from gpuplan.footprint.named import footprint_of_facts
+from gpuplan.footprint.sequences import SEQUENCE_FAMILIES
+from gpuplan.model import Component, Footprint, Line, Moment, Operators
+from gpuplan.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuplan.data.models import ModelFacts
+    from gpuplan.footprint.network import Network, Part
+    from gpuplan.model import OperatorClass
+
+__all__ = ["footprint_of_shape", "network_of"]
+
+KINDS: tuple[Literal["matmul", "attention", "convolution", "elementwise", "embedding"], ...] = (
+    "matmul", "attention", "convolution", "elementwise", "embedding",
+)  # fmt: skip
+SWEEPS_OF_OPTIMIZER = {"sgd_momentum": 8, "adam": 20}
+"""How often a multi-tensor step reads or writes an array as large as the parameters, weight decay included."""
+KERNELS_OF_OPTIMIZER = {"sgd_momentum": 4, "adam": 10}
+STATES = {"sgd_momentum": 1, "adam": 2}
+CAST_BYTES = 12
+"""Of one weight under autocast: read in fp32 and written in 16 bits, and its gradient back."""
+
+
+def footprint_of_shape(
+    name: str,
+    *,
+    precision: str = "fp32",
+    sequence: int | None = None,
+    image: int | None = None,
+    checkpointing: bool = False,
+) -> Footprint | Unknown:
+    """A training step of the workload `name`, per row of the micro-batch; Unknown where nothing of data/ fits.
+
+    16 bits are autocast's over fp32 weights. `sequence` (tokens, frames or samples of one row) and `image` (its edge in
+    pixels) replace the workload's own; a transformer of data/models.toml needs a `sequence`.
+    """
+    known = precision_of(precision)
+    if known is None:
+        return unknown_precision(precision)
+    facts = find_workload(name)
+    if facts is not None:
+        return _footprint(facts.name, known, (image or facts.image) if facts.image else (sequence or facts.sequence))
+    model = find_model(name) or _model_at_the_start_of(name)
+    if model is None:
+        return Unknown(f"no dimensions of {name!r} are known", "add its row to data/workloads.toml or data/models.toml")
+    return footprint_of_facts(model, sequence=sequence, precision=precision, checkpointing=checkpointing)
+
+
+def _model_at_the_start_of(name: str) -> ModelFacts | None:
+    """Of `bert_base_squad` the model is BERT Base: tables put the task behind it."""
+    words = re.findall(r"[A-Za-z0-9.]+", name[:200])
+    starts = (" ".join(words[:count]) for count in range(len(words) - 1, 1, -1))
+    return next((found for found in map(find_model, starts) if found is not None), None)
+
+
+def network_of(facts: WorkloadFacts, *, size: int | None = None) -> Network:
+    """The layers of a workload for one row of `size` tokens, or of an image of that edge."""
+    families = IMAGE_FAMILIES | SEQUENCE_FAMILIES
+    return families[facts.family](size or facts.image or facts.sequence, facts.dimensions)
+
+
+@lru_cache(maxsize=512)
+def _footprint(name: str, precision: PrecisionName, size: int) -> Footprint:
+    facts = find_workload(name)
+    assert facts is not None
+    parts = network_of(facts, size=size).parts
+    weights = sum(part.weights for part in parts)
+    activation_bytes = 2 if precision in {"fp16", "bf16"} else 4
+    states = STATES[facts.optimizer]
+    return Footprint(
+        source="closed_form",
+        because=_because(facts, weights, size),
+        parameters=round(weights),
+        gradient_bytes=round(4 * weights),
+        checkpoint_bytes=round(4 * (1 + states) * weights),
+        operators=(*_operators(parts, activation_bytes), _optimizer(facts, weights)),
+        moments=_moments(facts, parts, size=size, activation_bytes=activation_bytes),
+        precision=precision,
+    )
+
+
+def _because(facts: WorkloadFacts, weights: float, size: int) -> str:
+    row = f"images of {size} x {size}" if facts.image else f"rows of {size}"
+    return (
+        f"closed form of {facts.name} on {row}: {format_count(round(weights))} parameters ({facts.source}); "
+        f"assumed: fp32 weights, {facts.optimizer.replace('_', ' with ')}, multi-tensor"
+    )
+
+
+def _operators(parts: Iterable[Part], activation_bytes: int) -> tuple[Operators, ...]:
+    found = []
+    for kind in KINDS:
+        alike = [part for part in parts if part.kind == kind]
+        if alike:
+            found.append(_class(kind, alike, activation_bytes))
+    return tuple(found)
+
+
+def _class(kind: OperatorClass, parts: list[Part], activation_bytes: int) -> Operators:
+    """An embedding's gradient is as large as its table; matrices are cast under autocast, and read in each pass."""
+    weights = sum(part.weights for part in parts)
+    fixed = 0.0
+    if kind == "embedding":
+        fixed = 2 * 4.0 * weights
+    elif kind in {"matmul", "convolution"}:
+        fixed = activation_bytes * sum(part.passes * part.weights for part in parts)
+        fixed += CAST_BYTES * weights if activation_bytes == 2 else 0.0
+    return Operators(
+        kind=kind,
+        flops=Line(slope=2.0 * sum(part.passes * part.macs for part in parts)),
+        moved_bytes=Line(intercept=fixed, slope=float(activation_bytes * sum(part.swept for part in parts))),
+        kernels=sum(part.kernels for part in parts),
+    )
+
+
+def _optimizer(facts: WorkloadFacts, weights: float) -> Operators:
+    return Operators(
+        kind="optimizer",
+        flops=Line(),
+        moved_bytes=Line(intercept=4.0 * SWEEPS_OF_OPTIMIZER[facts.optimizer] * weights),
+        kernels=KERNELS_OF_OPTIMIZER[facts.optimizer],
+    )
+
+
+def _moments(facts: WorkloadFacts, parts: list[Part], *, size: int, activation_bytes: int) -> tuple[Moment, ...]:
+    """The end of the forward pass, the end of the backward pass, and the optimizer's step."""
+    weights = 4.0 * sum(part.weights for part in parts)
+    row = 3.0 * 4 * size * size if facts.image else 16.0 * size
+    always: dict[Component, Line] = {
+        "parameters": Line(intercept=weights),
+        "optimizer": Line(intercept=STATES[facts.optimizer] * weights),
+        "inputs": Line(slope=row),
+    }
+    kept = Line(slope=float(activation_bytes * sum(part.kept for part in parts)))
+    largest = Line(slope=float(activation_bytes * max(part.kept for part in parts)))
+    casts = Line(intercept=weights / 2 if activation_bytes == 2 else 0.0)
+    gradients = Line(intercept=weights)
+    forward = always | {"activations": kept, "temporaries": Line(intercept=casts.intercept, slope=largest.slope)}
+    step = Line(intercept=weights if facts.optimizer == "adam" else 0.0)
+    return (
+        Moment(phase="backward", alive_bytes=forward),
+        Moment(phase="backward", alive_bytes=always | {"gradients": gradients, "temporaries": largest}),
+        Moment(phase="optimizer", alive_bytes=always | {"gradients": gradients, "temporaries": step}),
+    )
