@@ -170,12 +170,12 @@ def _short_hash(text: str) -> str:
 
 
 def _content_hash(fact: Evidence, key: str) -> str:
-    content = fact.model_dump_json(exclude={"id", "taken", "log"})
+    content = fact.model_dump_json(exclude={"id", "taken", "log"}, exclude_none=True)
     return hashlib.sha256(f"{key}\n{content}".encode()).hexdigest()[:16]
 
 
 def _log_hash(log: LoggedRun) -> str:
-    measured = log.measurement.model_dump_json(exclude={"dataset_rows", "flags"})
+    measured = log.measurement.model_dump_json(exclude={"dataset_rows", "flags"}, exclude_none=True)
     return hashlib.sha256(f"{log.format}\n{measured}\n{sorted(log.epochs.items())}".encode()).hexdigest()[:16]
 
 

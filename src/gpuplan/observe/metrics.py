@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuplan.model import Measurement
 from gpuplan.observe.records import Doubts, json_objects, table_rows, whole
-from gpuplan.observe.tables import Table, read_table, timing
+from gpuplan.observe.summary import DIVERGED, lost, step_fields, summary
+from gpuplan.observe.tables import Table, read_table
 from gpuplan.observe.track_log import CLOCK_SLACK_S, EVENTS, PEAKS, RankLog, read_rank
-from gpuplan.observe.values import Curve, Values, Weighted, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gpuplan.model import Sample
+    from gpuplan.observe.values import Curve
 
 __all__ = ["DIVERGED", "measure", "series"]
-
-DIVERGED = "diverged: "
-"""How a flag begins that says the training has failed."""
 
 JSON_NAME = "metrics.jsonl"
 CSV_NAME = "metrics.csv"
@@ -66,7 +64,7 @@ def measure(
     else:
         fields["duration_s"] = _span(launched_at, ended_at)
     if read.table is not None:
-        fields |= _of_table(read.table, read.name, doubts)
+        fields |= summary(read.table, read.name, doubts).fields
     fields |= _peaks(samples) | _sizes(run_dir, read.ranks)
     return Measurement(**fields, flags=tuple(flag[:300] for flag in doubts.texts()[:MOST_FLAGS]))
 
@@ -138,7 +136,7 @@ def _of_ranks(ranks: tuple[RankLog, ...], stated_ranks: int, doubts: Doubts) -> 
             "final": first.values.last() | first.results,
             "best": first.values.best(),
         }
-        | _steps(steps)
+        | step_fields(steps)
         | {name: size for name, size in peaks.items() if size is not None}
     )
 
@@ -147,20 +145,7 @@ def _divergence(ranks: tuple[RankLog, ...], doubts: Doubts) -> None:
     for rank, log in enumerate(ranks):
         if log.diverged_at is not None:
             doubts[f"{DIVERGED}rank {rank} said so at step {log.diverged_at}"] += 1
-    _lost(ranks[0].values, "step" if ranks[0].step else "epoch", doubts)
-
-
-def _lost(values: Values, axis: str, doubts: Doubts) -> None:
-    for name, value in values.by_name.items():
-        if name in values.lost():
-            doubts[f"{DIVERGED}{name} is not a finite number at {axis} {value.lost_at:g}"] += 1
-        elif value.not_finite and name in values.best():
-            doubts[f"{name} was no finite number for a while"] += value.not_finite
-
-
-def _steps(steps: Iterable[Weighted]) -> dict[str, float]:
-    found = quantile(steps, (0.1, 0.5, 0.9))
-    return dict(zip(("step_p10_s", "step_s", "step_p90_s"), found, strict=True)) if found else {}
+    lost(ranks[0].values, "step" if ranks[0].step else "epoch", doubts)
 
 
 def _samples_by_rank(ranks: tuple[RankLog, ...]) -> tuple[float, ...]:
@@ -212,28 +197,6 @@ def _times(log: RankLog, launched_at: float | None, ended_at: float | None, doub
 
 def _span(start: float | None, end: float | None) -> float | None:
     return end - start if start is not None and end is not None and end >= start else None
-
-
-def _of_table(table: Table, name: str, doubts: Doubts) -> dict[str, Any]:
-    found = timing(table, name, doubts)
-    rate = quantile(found.samples_per_s, (0.5,))
-    last = max(row.at for row in table.rows)
-    _lost(table.values, table.axis, doubts)
-    return {
-        "steps": int(last) if table.axis == "step" and not table.by_order else 0,
-        "epochs": int(_epochs(table)),
-        "epoch_s": sum(found.epochs_s) / len(found.epochs_s) if found.epochs_s else None,
-        "samples_per_s": rate[0] if rate else None,
-        "final": table.values.last(),
-        "best": table.values.best(),
-    } | _steps(found.steps)
-
-
-def _epochs(table: Table) -> float:
-    if table.axis == "epoch":
-        return max(row.at for row in table.rows)
-    stated = [row.numbers.get("epoch", 0.0) for row in table.rows]
-    return max((epoch for epoch in stated if 0 <= epoch <= 1e9), default=0.0)
 
 
 def _peaks(samples: Iterable[Sample]) -> dict[str, int]:

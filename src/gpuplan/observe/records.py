@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Doubts", "Line", "json_objects", "named_numbers", "number", "read_lines", "table_rows", "whole"]
+__all__ = [
+    "Doubts",
+    "Header",
+    "Line",
+    "cells_of",
+    "header_of",
+    "json_objects",
+    "named_numbers",
+    "number",
+    "read_lines",
+    "table_rows",
+    "whole",
+]
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -31,6 +43,13 @@ class Line(NamedTuple):
 
     text: str
     whole: bool
+
+
+class Header(NamedTuple):
+    """The columns of a CSV file, and what stands between them."""
+
+    names: list[str]
+    delimiter: str
 
 
 class Doubts(Counter[str]):
@@ -79,14 +98,13 @@ def table_rows(path: Path, doubts: Doubts) -> Iterator[dict[str, str]]:
         if not line.text.strip():
             continue
         if not header:
-            text = line.text.removeprefix("\ufeff")
-            delimiter = max(",;\t", key=text.count)
-            header = _cells(text, delimiter)
-            if len(header) > MAX_COLUMNS or not any(header):
+            found = header_of(line.text)
+            if found is None:
                 doubts[f"{path.name}: its first line is no header"] += 1
                 return
+            header, delimiter = found
             continue
-        cells = _cells(line.text, delimiter)
+        cells = cells_of(line.text, delimiter)
         if cells == header or not any(cells):
             continue
         if len(cells) == len(header) and line.whole:
@@ -94,6 +112,22 @@ def table_rows(path: Path, doubts: Doubts) -> Iterator[dict[str, str]]:
         else:
             what = "a row has not the header's columns" if line.whole else "the last line is cut off"
             doubts[f"{path.name}: {what}"] += 1
+
+
+def header_of(text: str) -> Header | None:
+    """The columns that the first line of a CSV file names; None if it is no header."""
+    text = text.removeprefix("\ufeff")
+    delimiter = max(",;\t", key=text.count)
+    names = cells_of(text, delimiter)
+    return Header(names, delimiter) if len(names) <= MAX_COLUMNS and any(names) else None
+
+
+def cells_of(text: str, delimiter: str) -> list[str]:
+    """The cells of one line of CSV; none of what is no CSV."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def number(value: object) -> float | None:
@@ -150,10 +184,3 @@ def _pass_over(file: Any, left: int) -> int:
         if not content or content.endswith(b"\n"):
             break
     return passed
-
-
-def _cells(text: str, delimiter: str) -> list[str]:
-    try:
-        return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
-    except csv.Error:
-        return []

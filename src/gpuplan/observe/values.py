@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Curve", "Point", "Thinned", "Value", "Values", "Weighted", "better", "direction", "quantile"]
 
@@ -68,6 +68,18 @@ class Thinned(Generic[Item]):
             self._items = self._items[::2]
             self._stride *= 2
 
+    def add_many(self, count: int, item: Callable[[int], Item]) -> None:
+        """Take `count` more at once; `item` makes one by its number among them, and is asked only for what is kept."""
+        taken = 0
+        while taken < count:
+            to_pass = min(-self._seen % self._stride, count - taken)
+            self._seen += to_pass
+            taken += to_pass
+            if taken < count:
+                self.add(item(taken))
+                taken += 1
+        self._last = item(count - 1) if count else self._last
+
     def items(self) -> list[Item]:
         """What was kept, in the order it came."""
         if self._last is None or (self._seen - 1) % self._stride == 0:
@@ -105,6 +117,16 @@ class Values:
         value.last, value.lost_at = figure, None
         value.best = figure if value.best is None else better(name, value.best, figure)
         value.curve.add(Point(at, figure))
+
+    def add_many(self, name: str, places: Sequence[float], figures: Sequence[float]) -> None:
+        """Take one figure for each place, all of them finite."""
+        if not figures or (name not in self.by_name and len(self.by_name) >= MOST_NAMES):
+            return
+        value = self.by_name.setdefault(name, Value())
+        value.last, value.lost_at = figures[-1], None
+        extreme = min(figures) if direction(name) == "lower" else max(figures)
+        value.best = extreme if value.best is None else better(name, value.best, extreme)
+        value.curve.add_many(len(figures), lambda index: Point(places[index], figures[index]))
 
     def last(self) -> dict[str, float]:
         """The last finite figure of each name, without those that ended as NaN or infinity."""
