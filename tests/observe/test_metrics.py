@@ -278,3 +278,23 @@ def test_leaving_counts_for_the_launch_that_left(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("\n".join(records) + "\n")
     assert measure(tmp_path, launched_at=999.0).left
     assert not measure(tmp_path, launched_at=1020.0).left
+
+
+# ---------------------------------------------------------------- how busy the device was
+
+
+def looks(seconds: int, *, busy_from: int, busy: float = 0.9) -> list[Sample]:
+    """A look every ten seconds; the device is busy from `busy_from` on."""
+    return [
+        Sample(at=START + at, processes=1, host_bytes=10**9, cpu_s=at, device_busy=busy if at >= busy_from else 0.0)
+        for at in range(0, seconds + 1, 10)
+    ]
+
+
+def test_a_device_is_as_busy_as_after_the_start_up(tmp_path: Path) -> None:
+    assert measure(tmp_path, samples=looks(400, busy_from=60)).device_busy == pytest.approx(0.9)
+    assert measure(tmp_path, samples=looks(400, busy_from=1000)).device_busy == 0.0
+
+
+def test_of_a_short_run_nothing_is_said_of_how_busy_it_was(tmp_path: Path) -> None:
+    assert measure(tmp_path, samples=looks(60, busy_from=0)).device_busy is None

@@ -19,7 +19,7 @@ from gpuplan.observe.tables import Table, read_table
 from gpuplan.observe.track_log import CLOCK_SLACK_S, EVENTS, PEAKS, RankLog, read_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gpuplan.model import Sample
     from gpuplan.observe.values import Curve
@@ -31,6 +31,10 @@ CSV_NAME = "metrics.csv"
 MOST_RANKS = 4096
 MOST_FLAGS = 20
 MOST_FILES = 100_000
+LONG_ENOUGH_S = 120.0
+START_UP_SHARE = 0.25
+LEAST_SAMPLES = 5
+"""For how busy a device was: samples of a run that took so long, behind that share of it."""
 
 
 class Read(NamedTuple):
@@ -65,7 +69,7 @@ def measure(
         fields["duration_s"] = _span(launched_at, ended_at)
     if read.table is not None:
         fields |= summary(read.table, read.name, doubts).fields
-    fields |= _peaks(samples) | _sizes(run_dir, read.ranks)
+    fields |= _sampled(samples) | _sizes(run_dir, read.ranks)
     return Measurement(**fields, flags=tuple(flag[:300] for flag in doubts.texts()[:MOST_FLAGS]))
 
 
@@ -199,11 +203,23 @@ def _span(start: float | None, end: float | None) -> float | None:
     return end - start if start is not None and end is not None and end >= start else None
 
 
-def _peaks(samples: Iterable[Sample]) -> dict[str, int]:
+def _sampled(samples: Iterable[Sample]) -> dict[str, float | None]:
     kept = list(samples)
     on_devices = [sample.device_bytes for sample in kept if sample.device_bytes is not None]
-    peaks = {"peak_device_bytes": max(on_devices)} if on_devices else {}
-    return peaks | ({"peak_tree_bytes": max(sample.host_bytes for sample in kept)} if kept else {})
+    return {
+        "peak_device_bytes": max(on_devices, default=None),
+        "peak_tree_bytes": max((sample.host_bytes for sample in kept), default=None),
+        "device_busy": _busy(kept),
+    }
+
+
+def _busy(samples: Sequence[Sample]) -> float | None:
+    """The mean after the start-up; of a run too short to tell the two apart nothing is said."""
+    if not samples or samples[-1].at - samples[0].at < LONG_ENOUGH_S:
+        return None
+    trained_from = samples[0].at + START_UP_SHARE * (samples[-1].at - samples[0].at)
+    busy = [one.device_busy for one in samples if one.device_busy is not None and one.at >= trained_from]
+    return sum(busy) / len(busy) if len(busy) >= LEAST_SAMPLES else None
 
 
 def _sizes(run_dir: Path, ranks: tuple[RankLog, ...]) -> dict[str, int | None]:

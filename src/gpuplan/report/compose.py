@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gpuplan.report import figures, predictions, scaling, tables
 from gpuplan.report.curves import bands
+from gpuplan.report.doubted import doubted
 from gpuplan.report.expect import evaluate
 from gpuplan.report.groups import UNENDED, all_runs, configurations, measured, spread, state_words, varied
 from gpuplan.report.measures import ordered_metrics
@@ -18,7 +19,7 @@ from gpuplan.report.table import clean, differing, limited, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuplan.model import Experiment, RunRecord
+    from gpuplan.model import Experiment, Finding, RunRecord
     from gpuplan.report.curves import Curves
     from gpuplan.report.expect import Check
     from gpuplan.report.groups import Configuration
@@ -32,6 +33,7 @@ MOST_DETAIL_ROWS = 100
 MOST_CURVES = 4
 MOST_SPEEDUPS = 4
 MOST_HEADLINES = 2
+MOST_SUSPICIONS = 3
 MOST_KEY = 60
 UNSAFE = re.compile(r"[^a-z0-9_]+")
 
@@ -86,6 +88,7 @@ def build(experiment: Experiment, records: Sequence[RunRecord], curves: Curves, 
     checks = evaluate(experiment, records)
     found = predictions.predictions(everything)
     scaled = scaling.scaled(experiment, everything)
+    suspected = doubted(everything, curves)
     data = {
         "results": tables.results(experiment, everything),
         "runs": tables.runs(experiment, everything),
@@ -93,7 +96,7 @@ def build(experiment: Experiment, records: Sequence[RunRecord], curves: Curves, 
         "predictions": predictions.together(found),
         "scaling": scaling.table(scaled),
         "failures": tables.failures(everything),
-        "doubts": tables.doubts(everything),
+        "doubts": tables.doubts(everything, suspected),
         "provenance": tables.provenance(everything),
     }
     sections = (
@@ -108,7 +111,7 @@ def build(experiment: Experiment, records: Sequence[RunRecord], curves: Curves, 
         experiment=experiment.name,
         as_of=as_of,
         counts=_counts(everything),
-        summary=tuple(_summary(experiment, everything, checks, found, scaled)),
+        summary=(*_summary(experiment, everything, checks, found, scaled), *_suspicions(suspected)),
         checks=checks,
         sections=tuple(section for section in sections if _has_content(section)),
         data=data,
@@ -188,6 +191,12 @@ def _doubts(records: Sequence[RunRecord]) -> str:
     if not flagged:
         return ""
     return f"The figures of {len(flagged):,} run{'s' * (len(flagged) != 1)} are doubtful: {clean(flagged[0])}."
+
+
+def _suspicions(suspected: Sequence[Finding]) -> list[str]:
+    """The gravest of what is odd, in a sentence each."""
+    errors = [finding for finding in suspected if finding.severity == "error"]
+    return [f"{clean(finding.place)}: {clean(finding.message)}." for finding in errors[:MOST_SUSPICIONS]]
 
 
 def _met(checks: Sequence[Check]) -> str:

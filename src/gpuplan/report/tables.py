@@ -11,7 +11,7 @@ from gpuplan.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gpuplan.model import Experiment, Measurement, RunRecord
+    from gpuplan.model import Experiment, Finding, Measurement, RunRecord
     from gpuplan.report.groups import Configuration
     from gpuplan.report.table import Cell, Kind
 
@@ -88,8 +88,8 @@ def failures(records: Sequence[RunRecord]) -> Table:
     return Table("failures", "Runs without a result", columns, rows)
 
 
-def doubts(records: Sequence[RunRecord]) -> Table:
-    """What makes measurements doubtful, as the reader of the logs flagged it."""
+def doubts(records: Sequence[RunRecord], findings: Sequence[Finding] = ()) -> Table:
+    """What makes measurements doubtful: what the reader of the logs flagged, and what `findings` say of single runs."""
     columns = (
         Column("doubt", "doubt", "text", 9),
         Column("runs", "runs", "text", 8),
@@ -99,6 +99,8 @@ def doubts(records: Sequence[RunRecord]) -> Table:
     for record in records:
         for flag in record.measurement.flags if record.measurement else ():
             groups.setdefault(flag, []).append(record.run.name)
+    for finding in findings:
+        groups.setdefault(f"{finding.message}: {finding.fix}", []).append(finding.place)
     rows = tuple((flag, _names(names), len(names)) for flag, names in groups.items())
     return Table("doubts", "What makes figures doubtful", columns, rows)
 
