@@ -61,6 +61,41 @@ def test_a_trace_shows_the_lines_behind_the_peak(sweep: Sweep) -> None:
     assert "mine.py:" in said
 
 
+def test_memory_is_allocated_and_reserved_and_has_a_largest_batch(sweep: Sweep) -> None:
+    (sweep.folder / "mine.py").write_text(STEP.replace("nn.Sequential(", "cuda(nn.Sequential(").replace(
+        '"width"], 256))', '"width"], 256)))').replace("256)\n    def", "256).cuda()\n    def").replace(
+        "def make_step", "def cuda(model):\n    return model.cuda()\n\ndef make_step"))  # fmt: skip
+    answer = sweep.json("trace", "--device", "gpu", "--memory", "64 MiB")["traces"][0]
+    memory, largest = answer["memory"], answer["largest"]
+    assert memory["micro_batch"] == 8
+    assert 5 * 4 * PARAMETERS < memory["allocated_bytes"] < memory["reserved_bytes"]
+    assert memory["reserved_bytes_expandable_segments"] >= memory["allocated_bytes"]
+    assert largest["room_bytes"] == 64 * 2**20
+    assert largest["exact"]
+    assert largest["traced_at"] == []
+    assert largest["micro_batch"] > 1000
+    said = sweep.run("trace", "--device", "gpu", "--memory", "64 MiB").stdout
+    assert f"largest micro-batch in 64 MiB: {largest['micro_batch']:,}: two traces do the same" in said
+    assert "reserved" in said
+    assert "is not a size" in sweep.run("trace", "--memory", "lots", code=2).stderr
+
+
+def test_a_step_without_lines_is_traced_at_its_own_batch_and_says_so(sweep: Sweep) -> None:
+    step = STEP.replace("model(rows)", "(model(rows) if len(rows) > 3 else model(rows).abs())")
+    (sweep.folder / "mine.py").write_text(step)
+    sweep.write(SPEC.replace("bs: 8", "bs: 1"))
+    answer = sweep.json("trace", "--memory", "1 KiB")["traces"][0]
+    assert answer["holds_at_every_batch"] is False
+    assert "the operators differ" in answer["difference"]
+    assert answer["memory"]["micro_batch"] == 1
+    assert answer["memory"]["reserved_bytes"] is None
+    assert answer["largest"]["micro_batch"] == 0
+    assert {one["memory"]["allocated_bytes"]["source"] for one in sweep.json("plan")["estimates"]} == {"traced"}
+    said = sweep.run("trace", "--memory", "1 KiB").stdout
+    assert "each batch was traced by itself" in said
+    assert "not even one row fits in 1 KiB" in said
+
+
 def test_a_step_that_never_uses_the_gpu_is_named_before_a_gpu_is_rented(sweep: Sweep) -> None:
     assert "it would train on the CPU" in sweep.run("trace", "--device", "gpu", code=2).stderr
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpuplan.trace.child import attention, workspaces
+from gpuplan.trace.child import attention, quantised, uniform, workspaces
 from gpuplan.trace.child.categories import Spans
-from gpuplan.trace.child.ledger import Allocation, Ledger
+from gpuplan.trace.child.ledger import GATHERED, Allocation, Ledger
 from gpuplan.trace.child.phases import Mark
 from gpuplan.trace.child.state import STATE
 
@@ -83,9 +83,56 @@ def test_flash_attention_has_a_workspace_in_its_backward_pass() -> None:
     query = torch.empty(2, 8, 100, 80, dtype=torch.bfloat16, device="meta")
     key = torch.empty(2, 2, 100, 80, dtype=torch.bfloat16, device="meta")
     name = "_scaled_dot_product_flash_attention_backward"
-    beside = workspaces.workspaces_of(name, [None, query, key], None).beside
+    beside = workspaces.workspaces_of(name, [None, query, key], {}, result=None).beside
     rows = 2 * 8 * 128
     assert beside == [rows * 96 * 4 + rows * 4 + 2 * 2 * 100 * 8 * 80 * 2]
+
+
+def test_four_bit_weights_are_unpacked_with_their_scales() -> None:
+    rows = torch.empty(3, 128, dtype=torch.bfloat16, device="meta")
+    scales = torch.empty(64, dtype=torch.uint8, device="meta")
+    plain: list[object] = [rows, None, (64, 128), None, 64, "nf4"]
+    assert quantised.workspace_of("gemm_4bit", plain, {}) == [64 * 128 * 2]
+    assert quantised.workspace_of("gemm_4bit", plain, {"absmax_8bit": scales}) == [64 * 128 * 2 + 64 * 128 // 64 * 4]
+    count = quantised.matmul_flops("gemm_4bit")
+    assert count is not None
+    assert count(*plain) == 2 * 3 * 128 * 64
+    assert quantised.matmul_flops("dequantize_4bit") is None
+
+
+# ---------------------------------------------------------------- known values
+
+
+def know(name: str, *args: object, dtype: torch.dtype = torch.bool) -> torch.Tensor:
+    made = torch.empty(4, dtype=dtype, device="meta")
+    uniform.follow(name, args, made)
+    return made
+
+
+def test_flags_are_known_through_logic() -> None:
+    yes, no, open_flag = know("full", (4,), 1), know("zeros", (4,)), know("isin")
+    ones = know("ones", (4,), dtype=torch.int64)
+    values = [uniform.value_of(flag) for flag in (yes, no, open_flag, ones)]
+    assert values == [True, False, None, 1]
+    over = know("bitwise_or", know("bitwise_or", no, open_flag), yes)
+    assert uniform.value_of(over) is True
+    left = know("bitwise_and", ones, know("bitwise_not", over), dtype=torch.int64)
+    assert uniform.value_of(know("eq", know("max", left, dtype=torch.int64), 0)) is True
+    assert uniform.value_of(know("bitwise_or", open_flag, no)) is None
+    assert uniform.value_of(know("mul", ones, 3.0, dtype=torch.float32)) == 3.0
+    assert uniform.value_of(know("rsub", ones, 1, dtype=torch.int64)) == 0
+
+
+def test_a_value_is_forgotten_where_a_part_is_written() -> None:
+    mask = know("ones", (4,))
+    uniform.follow("fill_", (mask[:2], False), mask[:2])
+    assert uniform.value_of(mask) is None
+    uniform.follow("fill_", (mask, False), mask)
+    assert uniform.value_of(mask) is False
+    uniform.follow("fill_", (mask[:2], False), mask[:2])
+    assert uniform.value_of(mask[2:]) is False
+    uniform.follow("random_", (mask,), mask)
+    assert uniform.value_of(mask) is None
 
 
 # ---------------------------------------------------------------- lifetimes and phases
@@ -101,6 +148,21 @@ def test_the_ledger_follows_a_storage_to_its_end() -> None:
     assert (ledger.alive_bytes, ledger.events) == (40, [1])
     del view
     assert (ledger.alive_bytes, ledger.events, ledger.alive()) == (0, [1, -1], [])
+
+
+def test_a_storage_that_loses_its_memory_and_regains_it_is_two_allocations() -> None:
+    ledger = Ledger()
+    tensor = torch.empty(10, device="meta")
+    made = Allocation(40, (10,), "float32", "empty", 0, 0, with_grad=False, placed=True)
+    ledger.add(tensor.untyped_storage(), made)
+    ledger.empty(tensor.untyped_storage())
+    ledger.empty(tensor.untyped_storage())
+    assert (ledger.alive_bytes, ledger.events) == (0, [1, -1])
+    assert ledger.knows(tensor.untyped_storage())
+    ledger.add(tensor.untyped_storage(), made._replace(operator=GATHERED))
+    assert (ledger.alive_bytes, ledger.alive()) == (40, [1])
+    del tensor
+    assert (ledger.alive_bytes, ledger.events) == (0, [1, -1, 2, -2])
 
 
 def test_a_pause_belongs_to_what_comes_next() -> None:

@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.errors import UserError
 from gpuplan.expand import expand, shape_of
-from gpuplan.trace import Limits, trace
+from gpuplan.trace import Limits, largest_batch, trace
 from gpuplan.world import interpreter, look_at_machine, workdir_of
 from gpuplan.world.footprints import TRACES, batch_setting, kinds, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from gpuplan.flow.state import State
-    from gpuplan.model import Run
+    from gpuplan.model import Experiment, Run
     from gpuplan.spec import Spec
-    from gpuplan.trace import Traced
+    from gpuplan.trace import Largest, Traced
 
 __all__ = ["TracedRun", "trace_runs"]
 
 
 class TracedRun(NamedTuple):
-    """One run of a kind, and what its step was found to need."""
+    """One run of a kind, what its step was found to need, and the largest batch that fits if that was asked."""
 
     run: Run
     micro_batch: int
     traced: Traced
+    largest: Largest | None
 
 
 def trace_runs(
-    spec: Spec, state: State, *, most: int, kind: str | None, timeout_s: float, say: Callable[[str], None]
+    spec: Spec,
+    state: State,
+    *,
+    most: int,
+    kind: str | None,
+    timeout_s: float,
+    room_bytes: int | None = None,
+    say: Callable[[str], None],
 ) -> tuple[TracedRun, ...]:
-    """Trace `footprint.trace` for each kind of run of the spec, as `kind` of device (this machine's by default)."""
+    """Trace `footprint.trace` for each kind of run of the spec, as `kind` of device (this machine's by default).
+
+    With `room_bytes`, the largest micro-batch that fits in so much is looked for too. Raises UserError.
+    """
     experiment = spec.experiment
-    source = experiment.footprint.trace if experiment.footprint else None
-    if source is None:
+    if experiment.footprint is None or experiment.footprint.trace is None:
         raise UserError("the spec does not say what to trace", hint='footprint: {trace: "mytrain:make_step"}')
+    if room_bytes is not None and batch_setting(experiment) is None:
+        raise UserError("no role says which setting is the batch", hint="roles: {micro_batch: SETTING}")
     runs = expand(experiment)
     with state.reading() as store:
         device = look_at_machine(experiment, runs, store=store).machine.devices[0]
     on_gpu = (kind or device.kind) == "gpu"
+    limits = Limits(timeout_s=timeout_s)
     found = []
     for alike in kinds(runs, experiment)[:most]:
         say(f"tracing {alike[0].name}")
-        traced = trace(
-            source,
-            settings_of(alike[0], experiment),
-            python=interpreter(experiment, spec.base),
-            workdir=workdir_of(experiment, spec.base),
-            micro_batch=batch_setting(experiment),
-            device="cuda" if on_gpu else "cpu",
-            variables=experiment.environment.variables,
-            limits=Limits(timeout_s=timeout_s),
-            cache_folder=state.folder / TRACES,
-        )
-        found.append(TracedRun(alike[0], shape_of(alike[0], experiment).micro_batch or 1, traced))
+        ask = _asking(alike[0], spec, cache_folder=state.folder / TRACES, on_gpu=on_gpu, limits=limits)
+        found.append(_trace_run(alike[0], experiment, ask, room_bytes=room_bytes, say=say))
     return tuple(found)
+
+
+def _asking(run: Run, spec: Spec, *, cache_folder: Path, on_gpu: bool, limits: Limits) -> Callable[..., Traced]:
+    """A trace of `run` that lacks its batches only."""
+    experiment = spec.experiment
+    assert experiment.footprint is not None
+    assert experiment.footprint.trace is not None
+    return partial(
+        trace,
+        experiment.footprint.trace,
+        settings_of(run, experiment),
+        python=interpreter(experiment, spec.base),
+        workdir=workdir_of(experiment, spec.base),
+        micro_batch=batch_setting(experiment),
+        device="cuda" if on_gpu else "cpu",
+        ranks=run.ranks,
+        variables=experiment.environment.variables,
+        limits=limits,
+        cache_folder=cache_folder,
+    )
+
+
+def _trace_run(
+    run: Run,
+    experiment: Experiment,
+    ask: Callable[..., Traced],
+    *,
+    room_bytes: int | None,
+    say: Callable[[str], None],
+) -> TracedRun:
+    def trace_at(batch: int) -> Traced:
+        say(f"tracing {run.name} at micro-batch {batch} by itself")
+        return ask(batches=(batch,))
+
+    batch = shape_of(run, experiment).micro_batch or 1
+    traced = ask()
+    if traced.at(batch) is None:
+        traced = traced.beside(trace_at(batch))
+    largest = None if room_bytes is None else largest_batch(traced, room_bytes, trace_at=trace_at)
+    return TracedRun(run, batch, traced, largest)

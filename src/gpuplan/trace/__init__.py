@@ -5,6 +5,8 @@
 >>> traced.footprint.peak(64).total_bytes(64)  # doctest: +SKIP
 """
 
+from gpuplan.trace.largest import Largest as Largest
+from gpuplan.trace.largest import largest_batch as largest_batch
 from gpuplan.trace.result import Behind as Behind
 from gpuplan.trace.result import Kernel as Kernel
 from gpuplan.trace.result import Part as Part
@@ -16,4 +18,17 @@ from gpuplan.trace.runner import Limits as Limits
 from gpuplan.trace.runner import cached as cached
 from gpuplan.trace.runner import trace as trace
 
-__all__ = ["Behind", "Kernel", "Limits", "Part", "Peak", "Place", "Stream", "Traced", "cached", "trace"]
+__all__ = [
+    "Behind",
+    "Kernel",
+    "Largest",
+    "Limits",
+    "Part",
+    "Peak",
+    "Place",
+    "Stream",
+    "Traced",
+    "cached",
+    "largest_batch",
+    "trace",
+]

@@ -141,6 +141,10 @@ def _sentence(kind: str, text: str, failure: Mapping[str, Any], asked: Asked) ->
             f"the size of a tensor depends on values here ({doing}), and a trace has none",
             "give the step fixed shapes, or use `footprint: {model: ...}` or `{logs: ...}` instead",
         ),
+        "endless": (
+            f"this loop ends only when generated values say so ({doing}), and a trace has none",
+            "give it a limit, as `for _ in range(max_new_tokens)`, and leave with `break`: it is traced to the limit",
+        ),
         "no_shape": (
             f"PyTorch cannot say what this gives without computing it {doing}: {text}",
             "leave it out of the traced step if it is small, or use `footprint: {model: ...}` or `{logs: ...}` instead",

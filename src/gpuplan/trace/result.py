@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpuplan.footprint.replay import replay
 from gpuplan.model import Component, Footprint, Line, Moment, Operators
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gpuplan.footprint.replay import Replayed
+
 __all__ = ["Behind", "Kernel", "Part", "Peak", "Place", "Stream", "Traced", "read_document"]
+
+
+CUBLAS_BYTES = (2 * 4096 + 8 * 16) * 1024
+"""The workspace that cuBLAS is given for the life of the process, one for the program's thread and one for autograd's:
+ATen/cuda/CublasHandlePool.cpp, torch 2.11, seen in November 2026 (a GPU of compute capability 9.0 gets 32 MiB)."""
 
 
 class Place(NamedTuple):
@@ -80,6 +88,8 @@ class Part:
     kernels: tuple[Kernel, ...]
     stream: Stream
     assumptions: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    """Kernels of other libraries: what they allocate while they run is not in the footprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class Traced:
     parts: tuple[Part, ...]
     difference: str | None
     versions: Mapping[str, str]
+    on_gpu: bool
     duration_s: float
     from_cache: bool
 
@@ -125,9 +136,37 @@ class Traced:
 
     def at(self, batch: int) -> Footprint | None:
         """The footprint that holds at `batch`; None if that batch has to be traced by itself."""
+        part = self.part(batch)
+        return part.footprint if part else None
+
+    def reserved(
+        self, batch: int, *, expandable_segments: bool = False, room_bytes: int | None = None
+    ) -> Replayed | None:
+        """What the caching allocator holds for these steps at `batch`, on a GPU with `room_bytes` for it (bytes).
+
+        None on a CPU, which has no such allocator, and for a batch that has to be traced by itself.
+        """
+        part = self.part(batch)
+        if part is None or not self.on_gpu:
+            return None
+        kept = [CUBLAS_BYTES] * 2 if any(kernel.kind == "matmul" for kernel in part.kernels) else []
+        sizes = [round(line.at(batch)) for line in part.stream.lines]
+        return replay(
+            kept + [sizes[index] for index in part.stream.line_of],
+            [0] * len(kept) + list(part.stream.events),
+            expandable_segments=expandable_segments,
+            room_bytes=room_bytes,
+        )
+
+    def part(self, batch: int) -> Part | None:
+        """All that holds at `batch`; None if that batch has to be traced by itself."""
         if self.is_linear:
-            return self.footprint
-        return next((part.footprint for part in self.parts if batch in part.batches), None)
+            return self.parts[0]
+        return next((part for part in self.parts if batch in part.batches), None)
+
+    def beside(self, other: Traced) -> Traced:
+        """This one, and at its batches the other."""
+        return replace(self, parts=(*self.parts, *other.parts))
 
 
 def read_document(document: Mapping[str, Any], *, target: str, from_cache: bool, duration_s: float) -> Traced:
@@ -138,6 +177,7 @@ def read_document(document: Mapping[str, Any], *, target: str, from_cache: bool,
         parts=tuple(_part(trace, target, versions) for trace in document["traces"]),
         difference=document["difference"],
         versions=versions,
+        on_gpu=document["gpu"],
         duration_s=duration_s,
         from_cache=from_cache,
     )
@@ -158,7 +198,8 @@ def _part(trace: Mapping[str, Any], target: str, versions: Mapping[str, str]) ->
         versions=dict(versions),
     )
     kernels = tuple(_kernel(row) for row in trace["kernels"])
-    return Part(batches, footprint, peaks, kernels, _stream(trace["stream"]), tuple(trace["assumptions"]))
+    notes, unknown = tuple(trace["assumptions"]), tuple(trace["unknown"])
+    return Part(batches, footprint, peaks, kernels, _stream(trace["stream"]), notes, unknown)
 
 
 def _because(target: str, batches: tuple[int, ...], versions: Mapping[str, str]) -> str:

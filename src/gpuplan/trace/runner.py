@@ -55,6 +55,7 @@ def trace(
     batches: Sequence[int] = (),
     device: Literal["cuda", "cpu"] = "cuda",
     compute_capability: str = DEFAULT_CAPABILITY,
+    ranks: int = 1,
     variables: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     cache_folder: Path | None = None,
@@ -62,11 +63,18 @@ def trace(
     """What one training step of `target` ("module:function") needs, as a function of the micro-batch.
 
     `micro_batch` names its setting, `batches` are one or two values to trace it at; by default the one in the settings
-    and twice as many. Raises UserError that names the line of the user's program where it failed.
+    and twice as many. Of `ranks` processes that train together, it is what the first one needs. Raises UserError
+    that names the line of the user's program where it failed.
     """
     asked = _asked(target, python=python, workdir=workdir, limits=limits or Limits())
     request = _request(
-        asked, settings, micro_batch=micro_batch, batches=batches, device=device, capability=compute_capability
+        asked,
+        settings,
+        micro_batch=micro_batch,
+        batches=batches,
+        device=device,
+        capability=compute_capability,
+        ranks=ranks,
     )
     key = _key(asked, request, variables)
     started = time.monotonic()
@@ -85,13 +93,21 @@ def cached(
     python: str | None = None,
     workdir: Path | None = None,
     micro_batch: str | None = None,
+    batches: Sequence[int] = (),
     device: Literal["cuda", "cpu"] = "cuda",
+    ranks: int = 1,
     variables: Mapping[str, str] | None = None,
 ) -> Traced | None:
     """What `trace` with these arguments found before, if nothing it was made of has changed since. Runs nothing."""
     asked = _asked(target, python=python, workdir=workdir, limits=Limits())
     request = _request(
-        asked, settings, micro_batch=micro_batch, batches=(), device=device, capability=DEFAULT_CAPABILITY
+        asked,
+        settings,
+        micro_batch=micro_batch,
+        batches=batches,
+        device=device,
+        capability=DEFAULT_CAPABILITY,
+        ranks=ranks,
     )
     document = cache.load(cache_folder, _key(asked, request, variables))
     return read_document(document, target=target, from_cache=True, duration_s=0.0) if document else None
@@ -126,6 +142,7 @@ def _request(
     batches: Sequence[int],
     device: str,
     capability: str,
+    ranks: int,
 ) -> dict[str, Any]:
     """What the child is asked; raises UserError for what makes no sense to ask."""
     if not TARGET.fullmatch(asked.target):
@@ -149,6 +166,7 @@ def _request(
         "batches": _batches(settings, micro_batch, batches),
         "workdir": str(asked.workdir),
         "gpu": device == "cuda",
+        "ranks": ranks,
         "capability": [int(part) for part in capability.split(".")],
         "memory_limit_bytes": asked.memory_limit_bytes,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gpuplan.expand import shape_of
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuplan.model import Experiment, Footprint, Run, Scalar
+    from gpuplan.trace import Traced
 
 __all__ = ["TRACES", "batch_setting", "kinds", "known_footprints", "settings_of"]
 
@@ -30,20 +32,27 @@ def known_footprints(
         return {}
     found: dict[str, Footprint] = {}
     for alike in kinds(runs, experiment):
-        traced = cached(
+        batch = shape_of(alike[0], experiment).micro_batch or 1
+        earlier = partial(
+            cached,
             source,
             settings_of(alike[0], experiment),
             python=interpreter(experiment, base),
             workdir=workdir_of(experiment, base),
             micro_batch=batch_setting(experiment),
             device="cuda" if on_gpu else "cpu",
+            ranks=alike[0].ranks,
             variables=experiment.environment.variables,
             cache_folder=folder,
         )
-        footprint = traced.at(shape_of(alike[0], experiment).micro_batch or 1) if traced else None
+        footprint = _at(earlier(), batch) or _at(earlier(batches=(batch,)), batch)
         if footprint is not None:
             found |= {run.key: footprint for run in alike}
     return found
+
+
+def _at(traced: Traced | None, batch: int) -> Footprint | None:
+    return traced.at(batch) if traced else None
 
 
 def kinds(runs: Sequence[Run], experiment: Experiment) -> list[list[Run]]:
@@ -52,7 +61,7 @@ def kinds(runs: Sequence[Run], experiment: Experiment) -> list[list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         settings = sorted((name, value) for name, value in settings_of(run, experiment).items() if name != neutral)
-        groups.setdefault(repr(settings), []).append(run)
+        groups.setdefault(repr([run.ranks, settings]), []).append(run)
     return list(groups.values())
 
 

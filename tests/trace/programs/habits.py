@@ -36,6 +36,19 @@ def plain(settings: dict[str, Any]) -> Callable[[], None]:
     return step
 
 
+def moved(settings: dict[str, Any]) -> Callable[[], None]:
+    """The device by keyword."""
+    model = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)).to(device="cuda")
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step() -> None:
+        model(torch.randn(settings["batch_size"], WIDTH).to(device="cuda")).pow(2).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def gradients_stay(settings: dict[str, Any]) -> Callable[[], None]:
     """zero_grad after the forward pass: the old gradients are there while it runs."""
     model = network()
@@ -91,7 +104,7 @@ def averaged(settings: dict[str, Any]) -> Callable[[], None]:
     def step() -> None:
         inner()
         with torch.no_grad():
-            for mean, parameter in zip(average.parameters(), model.parameters(), strict=True):
+            for mean, parameter in zip(average.parameters(), model.parameters()):  # noqa: B905  it runs on Python 3.9 too
                 mean.lerp_(parameter, 0.01)
 
     return step
@@ -130,7 +143,7 @@ def leaking(settings: dict[str, Any]) -> Callable[[], None]:
 def contrastive(settings: dict[str, Any]) -> Callable[[], None]:
     """Every row against every other: batch x batch."""
     model = network()
-    rows = torch.randn(settings["batch_size"], WIDTH, device="cuda")
+    rows = torch.randn(settings["batch_size"] * settings.get("each", 1), WIDTH, device="cuda")
 
     def step() -> None:
         made = model(rows)

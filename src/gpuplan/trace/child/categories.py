@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Dict, List, NamedTuple, Sequence, Set
 
+from .ledger import GATHERED
 from .phases import BACKWARD, FORWARD, OPTIMIZER, Mark
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ class Step(NamedTuple):
 
 def categorize(allocations: Sequence[Allocation], owners: Owners, sites: Sequence[Site], *, step: Step) -> List[str]:
     """The component of each allocation; those that were gone before the step are temporaries."""
-    return [
-        owners.kind_of(number) or _category(allocation, sites, number=number, step=step)
-        for number, allocation in enumerate(allocations)
-    ]
+
+    def component(number: int, allocation: Allocation) -> str:
+        if allocation.operator == GATHERED:
+            return "parameters"
+        return owners.kind_of(number) or _category(allocation, sites, number=number, step=step)
+
+    return [component(number, allocation) for number, allocation in enumerate(allocations)]
 
 
 def _category(allocation: Allocation, sites: Sequence[Site], *, number: int, step: Step) -> str:

@@ -1,5 +1,6 @@
 """Answers of `torch.cuda` and its kin while a program is traced as if a GPU were there. It allocates nothing."""
 
+# ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
 import contextlib
@@ -81,6 +82,8 @@ def pretend_gpu() -> None:
     """Replace the functions of `torch.cuda` that would look for a driver."""
     for name, value in _answers().items():
         setattr(torch.cuda, name, value)
+    torch._C._cuda_getCurrentRawStream = _answering(0)  # libraries of kernels ask for it on import
+    torch._C._get_accelerator = lambda *_args: torch.device("cuda")
     torch.Generator = Generator  # type: ignore[misc]
     torch.get_autocast_gpu_dtype = lambda: torch.get_autocast_dtype("cuda")
     accelerator = getattr(torch, "accelerator", None)

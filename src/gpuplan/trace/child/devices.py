@@ -3,18 +3,19 @@
 # ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, List
 
 import torch
 
 from .ledger import HOST
 from .state import STATE
 
-__all__ = ["CPU", "GPU", "asks_for_gpu", "is_device", "is_meta", "on_device", "pretend"]
+__all__ = ["CPU", "GPU", "asks_for_gpu", "is_device", "is_meta", "on_device", "parts_of", "pretend"]
 
 GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 BASE: Any = torch._C.TensorBase
 is_meta = BASE.is_meta.__get__
 real_device = BASE.device.__get__
@@ -52,10 +53,18 @@ def on_device(tensor: torch.Tensor) -> bool:
         if STATE.ledger is None:
             return False
         try:
-            storage = tensor.untyped_storage()
+            storages = [part.untyped_storage() for part in parts_of(tensor)]
         except NotImplementedError:  # a sparse tensor has none of its own
             return True
-        return STATE.ledger.number_of(storage) != HOST
+        return any(STATE.ledger.number_of(storage) != HOST for storage in storages)
+
+
+def parts_of(tensor: torch.Tensor) -> List[torch.Tensor]:
+    """The tensors with memory behind one that only wraps them, as a shard does; else itself."""
+    if type(tensor) in PLAIN or not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor]
+    inner = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
+    return [part for one in inner if isinstance(one, torch.Tensor) for part in parts_of(one)]
 
 
 def is_device(value: object) -> bool:

@@ -11,10 +11,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .devices import asks_for_gpu, is_meta, on_device
-from .ledger import Allocation, Ledger
+from .failures import RefusedError
+from .ledger import GATHERED, HOST, Allocation, Ledger
 from .shapes import Shapes, compute, tensors_in
 from .state import STATE, placing
-from .unknowable import ALL_TRUE, guess_of, stand_in_for
+from .uniform import follow, value_of
+from .unknowable import ALL_TRUE, DRAWN, DRAWS, guess_of, stand_in_for
 from .work import Facts, Work, facts_of
 from .workspaces import NOTHING, workspaces_of
 
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Dispatch"]
 
 aten = torch.ops.aten
+PLAIN_DISPATCH: Any = torch.Tensor.__torch_dispatch__
 VALUE_OF = aten._local_scalar_dense.default
+LONGEST_LOOP = 10_000
+"""Times in one step that a line may ask whether a generation is over: none asks as often that has a limit."""
 TRUTHS = (aten.all.default, aten.all.dim)
 
 
@@ -46,7 +51,11 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run one operator."""
+        """Run one operator; for a tensor that wraps others, those it makes of it."""
+        if STATE.passing:
+            return func(*args, **(kwargs or {}))
+        if types and any(kind.__torch_dispatch__ is not PLAIN_DISPATCH for kind in types):
+            return NotImplemented
         with torch._C.DisableTorchFunction():
             return self._run(func, args, kwargs or {})
 
@@ -61,8 +70,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if inputs and not without_memory and not _is_gpu(kwargs.get("device")):
             return self._compute(func, args, kwargs, facts=facts, inputs=inputs)
         if func is VALUE_OF:
-            self.guesses[self.sites.here()] += 1
-            return guess_of(args[0])
+            return self._value(args[0])
         if kwargs.get("device") is not None:
             return self._place(func, args, kwargs, facts=facts, inputs=inputs)
         if len(without_memory) < len(inputs):
@@ -72,9 +80,20 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = self.shapes.result_of(stand_in_for(func) or func, args, kwargs, is_view=facts.is_view)
         if not facts.is_view:
             self._note(facts, args, kwargs, result=result, inputs=inputs)
-        if func in TRUTHS:
-            setattr(result, ALL_TRUE, True)
+        _remember(func, facts, args, result=result, inputs=inputs)
         return result
+
+    def _value(self, tensor: torch.Tensor) -> Any:
+        known = value_of(tensor)
+        if known is not None:
+            return known
+        site = self.sites.here()
+        self.guesses[site] += 1
+        if hasattr(tensor, DRAWN):
+            STATE.notes.add("generation")
+            if self.guesses[site] > LONGEST_LOOP:
+                raise RefusedError("endless", "")
+        return guess_of(tensor)
 
     def _place(
         self, func: Any, args: Sequence[Any], kwargs: Dict[str, Any], *, facts: Facts, inputs: List[torch.Tensor]
@@ -87,6 +106,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kwargs = {**kwargs, "device": torch.device("meta")}
             result = self.shapes.result_of(func, args, kwargs, is_view=facts.is_view)
             self._note(facts, args, kwargs, result=result, inputs=inputs)
+        follow(facts.name, args, result)
         return result
 
     def _compute(
@@ -107,15 +127,30 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             place = not STATE.gpu or not inputs or any(on_device(tensor) for tensor in inputs)
         if STATE.muted:
             return
+        if facts.is_foreign:
+            STATE.kernels.add(facts.full_name)
         site = self.sites.here()
         event = len(self.ledger.events)
-        workspaces = workspaces_of(facts.name, args, result) if place else NOTHING
+        workspaces = workspaces_of(facts.name, args, kwargs, result=result) if place else NOTHING
         self._pass_by(facts.name, workspaces.before, site=site)
         for tensor in outputs:
             self._follow(tensor, facts.name, site=site, place=place)
         self._pass_by(facts.name, workspaces.beside, site=site)
         if place:
             self.work.record(facts, args, kwargs, result=result, inputs=inputs, outputs=outputs, event=event)
+
+    def resized(self, storage: Any) -> None:
+        """A storage lost its memory or has some again, as the parameters of sharded training do."""
+        number = self.ledger.number_of(storage)
+        if number == HOST:
+            return
+        self.ledger.empty(storage)
+        size_bytes = storage.nbytes()
+        if size_bytes:
+            site, event = self.sites.here(), len(self.ledger.events)
+            with_grad = torch.is_grad_enabled()
+            again = Allocation(size_bytes, (size_bytes,), "uint8", GATHERED, site, event, with_grad, placed=False)
+            self.ledger.add(storage, again)
 
     def _pass_by(self, operator: str, sizes: List[int], *, site: int) -> None:
         for size_bytes in sizes:
@@ -144,6 +179,26 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 placed=STATE.place is True,
             )
             self.ledger.add(storage, allocation)
+
+
+def _remember(func: Any, facts: Facts, args: Sequence[Any], *, result: Any, inputs: List[torch.Tensor]) -> None:
+    """What is known of the values of a result."""
+    if not facts.is_view:
+        follow(facts.name, args, result)
+    if func in TRUTHS:
+        setattr(result, ALL_TRUE, True)
+    if facts.name in DRAWS or STATE.drawing:
+        _mark_drawn(result, facts.name, inputs)
+
+
+def _mark_drawn(result: Any, name: str, inputs: List[torch.Tensor]) -> None:
+    """What is made of chosen numbers is chosen too, as long as it is no activation."""
+    if name not in DRAWS and not any(hasattr(tensor, DRAWN) for tensor in inputs):
+        return
+    STATE.drawing = True
+    for tensor in tensors_in(result if isinstance(result, (tuple, list)) else (result,)):
+        if not tensor.is_floating_point():
+            setattr(tensor, DRAWN, True)
 
 
 def _is_gpu(device: Any) -> bool:

@@ -49,6 +49,7 @@ def _trace(observations: Sequence[Observation], workdir: str) -> Dict[str, Any]:
         "stream": _stream(observations, stretch, lines),
         "sites": last.sites,
         "steps": last.steps,
+        "unknown": last.kernels,
         "assumptions": notes_of(last, workdir=workdir),
     }
 

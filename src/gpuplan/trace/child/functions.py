@@ -40,14 +40,16 @@ class Functions(TorchFunctionMode):
         self._handlers.update(dict.fromkeys(_device_constructors(), construct))
         self._handlers.update(transfers())
         self._handlers.update(dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), _recur))
+        self._handlers[torch.device] = _device
+        self._handlers[torch._C._nn._parse_to] = _as_asked
         self._handlers[torch._C._nn.scaled_dot_product_attention] = self.attention
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call."""
-        handler = self._handlers.get(func)
+        handler = None if STATE.passing else self._handlers.get(func)
         if handler is not None:
             return handler(func, args, kwargs or {})
-        if kwargs and ("device" in kwargs or "generator" in kwargs):
+        if kwargs and not STATE.passing and ("device" in kwargs or "generator" in kwargs):
             return place(func, args, kwargs)
         return func(*args, **(kwargs or {}))
 
@@ -55,6 +57,18 @@ class Functions(TorchFunctionMode):
         if self.autocast.is_on():
             return self.autocast.call(func, self.autocast.policies[func], args, kwargs)
         return func(*args, **kwargs)
+
+
+def _as_asked(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
+    """It only reads the arguments of `to`, as modules and quantised parameters do for themselves."""
+    return func(*args, **kwargs)
+
+
+def _device(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:
+    """A number alone is a GPU's, which PyTorch refuses where it sees none."""
+    if len(args) == 1 and type(args[0]) is int:
+        return func("cuda", *args)
+    return func(*args, **kwargs)
 
 
 def _recur(func: Any, args: Sequence[Any], kwargs: Dict[str, Any]) -> Any:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import weakref
 from typing import Any, Dict, List, NamedTuple, Tuple
 
-__all__ = ["HOST", "Allocation", "Ledger"]
+__all__ = ["EMPTY", "GATHERED", "HOST", "Allocation", "Ledger"]
 
 HOST = -1
 """The number of a storage that is not on the device."""
+EMPTY = -2
+"""The number of a storage of the device that has no memory now: sharded training takes it and gives it back."""
+
+GATHERED = "gather"
+"""The operator of an allocation that is memory for such a storage."""
 
 
 class Allocation(NamedTuple):
@@ -37,6 +42,7 @@ class Ledger:
         self.alive_bytes = 0
         self.host_bytes = 0
         self._numbers: Dict[int, int] = {}
+        self._host_sizes: Dict[int, int] = {}
         self._references: Dict[int, Any] = {}
 
     def number_of(self, storage: Any) -> int:
@@ -48,17 +54,21 @@ class Ledger:
         return id(storage) in self._numbers
 
     def add(self, storage: Any, allocation: Allocation) -> None:
-        """A storage came to the device."""
-        number = len(self.allocations)
-        self.allocations.append(allocation)
-        self.events.append(number + 1)
-        self.alive_bytes += allocation.size_bytes
-        self._follow(storage, number, allocation.size_bytes)
+        """A storage came to the device, or has memory there again."""
+        self._follow(storage, self._come(allocation))
 
     def add_host(self, storage: Any, size_bytes: int) -> None:
         """A storage came to the host's memory."""
         self.host_bytes += size_bytes
-        self._follow(storage, HOST, size_bytes)
+        self._host_sizes[id(storage)] = size_bytes
+        self._follow(storage, HOST)
+
+    def empty(self, storage: Any) -> None:
+        """A storage of the device gave up its memory, but lives on."""
+        number = self.number_of(storage)
+        if number >= 0:
+            self._go(number)
+            self._numbers[id(storage)] = EMPTY
 
     def pass_by(self, allocation: Allocation) -> None:
         """A kernel's own workspace: it comes and goes within one operator."""
@@ -68,20 +78,32 @@ class Ledger:
 
     def alive(self) -> List[int]:
         """Numbers of the allocations that are there now, oldest first."""
-        return sorted(number for number in self._numbers.values() if number != HOST)
+        return sorted(number for number in self._numbers.values() if number >= 0)
 
-    def _follow(self, storage: Any, number: int, size_bytes: int) -> None:
+    def _come(self, allocation: Allocation) -> int:
+        number = len(self.allocations)
+        self.allocations.append(allocation)
+        self.events.append(number + 1)
+        self.alive_bytes += allocation.size_bytes
+        return number
+
+    def _go(self, number: int) -> None:
+        self.alive_bytes -= self.allocations[number].size_bytes
+        self.events.append(-(number + 1))
+
+    def _follow(self, storage: Any, number: int) -> None:
         key = id(storage)
         self._numbers[key] = number
+        if key in self._references:
+            return
 
         def gone(_reference: Any) -> None:
-            del self._numbers[key]
+            last = self._numbers.pop(key)
             del self._references[key]
-            if number == HOST:
-                self.host_bytes -= size_bytes
-            else:
-                self.alive_bytes -= size_bytes
-                self.events.append(-(number + 1))
+            if last == HOST:
+                self.host_bytes -= self._host_sizes.pop(key)
+            elif last != EMPTY:
+                self._go(last)
 
         # A storage keeps one Python object for its whole life, so that a weak reference tells its end.
         self._references[key] = weakref.ref(storage, gone)

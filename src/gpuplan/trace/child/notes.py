@@ -25,14 +25,23 @@ def notes_of(observation: Observation, *, workdir: str) -> List[str]:
         found.append("attention kernels for {}: {}".format(device, kernels))
     if observation.guesses:
         found.append(_of_guesses(observation.guesses, observation.sites, workdir))
+    if STATE.ranks > 1:
+        found.append("what the first of {} ranks holds, without NCCL's own buffers".format(STATE.ranks))
     if "convolution" in {deed[1] for deed in observation.deeds} and STATE.gpu:
         found.append("the workspaces of cuDNN's convolutions are not in it")
+    if observation.kernels:
+        names = ", ".join(observation.kernels[:MOST_PLACES])
+        found.append("what other libraries' kernels hold while they run is not known: {}".format(names))
     found += [NOTES[name] for name in observation.notes]
     return found + _of_memory(observation)
 
 
 NOTES = {
     "compile": "what `torch.compile` or `torch.jit.script` would compile was traced as it stands",
+    "communication hook": "a communication hook of DistributedDataParallel was left out",
+    "generation": "generation was traced to its limit: no sequence ends before",
+    "outliers": "no activation is out of the range of 8 bits: how many are depends on values",
+    "unpacked": "a product with 4-bit weights unpacks them; with few rows a GPU may read them packed",
     "recurrent": "a recurrent layer is traced step by step; what cuDNN's kernel keeps is not known",
 }
 

@@ -44,6 +44,7 @@ class Observation(NamedTuple):
     guesses: Dict[str, int]
     attention: Dict[str, int]
     notes: List[str]
+    kernels: List[str]
     sites: List[Any]
 
 
@@ -130,6 +131,7 @@ class _Runner:
             guesses={str(site): count for site, count in session.dispatch.guesses.items()},
             attention=dict(session.functions.attention.chosen),
             notes=sorted(STATE.notes),
+            kernels=sorted(STATE.kernels),
             sites=session.sites.table,
         )
 

@@ -6,12 +6,14 @@ It asks Python's garbage collector for every module and optimizer there is, so t
 # ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Set
 from weakref import WeakValueDictionary
 
 import torch
 
+from .devices import parts_of
 from .ledger import HOST
 
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ class Owners:
 
     def add(self, kind: str, tensor: torch.Tensor) -> int:
         """This tensor's storage is of that kind."""
-        try:
-            number = self.ledger.number_of(tensor.untyped_storage())
-        except NotImplementedError:
-            return HOST
-        if number != HOST:
-            self.numbers[kind].add(number)
+        number = HOST
+        with contextlib.suppress(NotImplementedError):
+            for part in parts_of(tensor):
+                number = self.ledger.number_of(part.untyped_storage())
+                if number >= 0:
+                    self.numbers[kind].add(number)
         return number
 
     def see_gradients(self) -> None:
@@ -103,7 +105,7 @@ def _add_module(owners: Owners, module: Any) -> None:
     for name, buffer in module.__dict__.get("_buffers", {}).items():
         if isinstance(buffer, torch.Tensor):
             number = owners.add("buffers", buffer)
-            if number != HOST and name not in passing:
+            if number >= 0 and name not in passing:
                 owners.persistent.add(number)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader
 
 from .state import STATE
@@ -25,6 +26,7 @@ def make_plain() -> None:
     nn.Module.compile = lambda *_args, **_kwargs: STATE.notes.add("compile")  # type: ignore[method-assign]
     _let_functional_run()
     _let_loaders_run()
+    _let_fakes_be()
 
 
 def _as_it_is(program: Any = None, *_args: Any, **_options: Any) -> Any:
@@ -60,3 +62,21 @@ def _let_loaders_run() -> None:
         original(self, *args[:NUM_WORKERS_AT], **kept)
 
     DataLoader.__init__ = initialise  # type: ignore[method-assign]
+
+
+def _let_fakes_be() -> None:
+    """PyTorch's own fake tensors, with which it finds the shapes of shards, are no part of the program."""
+    enter, leave = FakeTensorMode.__enter__, FakeTensorMode.__exit__
+
+    def begin(self: Any) -> Any:
+        STATE.inside += 1
+        STATE.passing += 1
+        return enter(self)
+
+    def end(self: Any, *details: Any) -> Any:
+        STATE.inside -= 1
+        STATE.passing -= 1
+        return leave(self, *details)
+
+    FakeTensorMode.__enter__ = begin  # type: ignore[method-assign]
+    FakeTensorMode.__exit__ = end  # type: ignore[method-assign]

@@ -74,6 +74,7 @@ def _document(request: Request) -> Dict[str, Any]:
     read = {path for one in found for path in one["files"]}
     return {
         "format": FORMAT,
+        "gpu": request.gpu,
         "versions": versions(),
         "entry": entry,
         "files": sorted(read | set(files.own())),

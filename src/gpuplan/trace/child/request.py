@@ -18,6 +18,7 @@ class Request(NamedTuple):
     batches: List[int]
     workdir: str
     gpu: bool
+    ranks: int
     capability: Tuple[int, int]
     memory_limit_bytes: int
     result: str

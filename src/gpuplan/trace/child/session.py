@@ -17,6 +17,7 @@ from .ledger import Ledger
 from .owners import Census
 from .phases import Clock
 from .plain import make_plain
+from .ranks import pretend_ranks
 from .sites import Sites
 from .state import STATE
 
@@ -33,6 +34,7 @@ class Session:
     def __init__(self, request: Request) -> None:
         STATE.gpu = request.gpu
         STATE.capability = request.capability
+        STATE.ranks = request.ranks
         self.stage = "import"
         self.ledger = STATE.ledger = Ledger()
         self.sites = Sites(request.workdir)
@@ -43,6 +45,8 @@ class Session:
         if request.gpu:
             pretend_gpu()
         make_plain()
+        pretend_ranks()
+        self._hear_resizes()
         self.functions = Functions()
         nn.modules.module.register_module_parameter_registration_hook(without_values)
 
@@ -52,6 +56,17 @@ class Session:
         self.clock.hook(self.functions)
         self.dispatch.__enter__()  # type: ignore[no-untyped-call]
         self.functions.__enter__()  # type: ignore[no-untyped-call]
+
+    def _hear_resizes(self) -> None:
+        """They are no operators."""
+        real = torch.UntypedStorage.resize_
+
+        def resize_(storage: Any, size: int) -> Any:
+            result = real(storage, size)
+            self.dispatch.resized(storage)
+            return result
+
+        torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign, assignment]
 
     def watch(self, owners: Owners) -> None:
         """Note whose each new gradient and state is."""

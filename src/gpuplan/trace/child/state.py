@@ -21,13 +21,21 @@ class State:
         """False: the program is traced as it runs on a CPU, where every tensor counts."""
         self.capability = (8, 0)
         """Compute capability of the GPU, which decides the attention kernel."""
+        self.ranks = 1
+        """How many processes train together; this is the first of them."""
         self.inside = 0
         """Above zero while PyTorch computes a shape: then tensors say what they are."""
         self.place: Optional[bool] = None
         """Where new tensors go: True the device, False the host, None where the inputs are."""
+        self.passing = 0
+        """Above zero while PyTorch computes with fake tensors of its own: nothing of it is the program's."""
+        self.drawing = False
+        """True once numbers were chosen on the device, as generation chooses tokens."""
         self.muted = False
         """True while something is made that the real program does not make."""
         self.ledger: Optional[Ledger] = None
+        self.kernels: Set[str] = set()
+        """Operators of other libraries, of which only the results are known."""
         self.notes: Set[str] = set()
         """What happened that the user should know of: keys of `notes.NOTES`."""
 

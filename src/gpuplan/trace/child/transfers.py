@@ -69,21 +69,23 @@ def _wish(args: Sequence[Any], kwargs: Dict[str, Any]) -> Wish:
     return Wish(device, dtype, copy, kwargs.get("memory_format"))
 
 
-def _move(tensor: torch.Tensor, wish: Wish) -> torch.Tensor:
+def _move(tensor: torch.Tensor, wish: Wish) -> Any:
     """To the device, to the host, or only to another dtype."""
     to_device = asks_for_gpu(wish.device)
     options: Dict[str, Any] = {"dtype": wish.dtype or tensor.dtype, "copy": wish.copy}
     if wish.memory_format is not None:
         options["memory_format"] = wish.memory_format
+    # The plain method: quantised parameters have one of their own, which led here.
+    move: Any = torch.Tensor.to
     if not is_meta_tensor(tensor):
         if not to_device or not STATE.gpu:
-            return tensor.to(**options)
+            return move(tensor, **options)
         with placing(on_device=True):
-            return tensor.to(device="meta", **options)
+            return move(tensor, device="meta", **options)
     if on_device(tensor) == to_device:
-        return tensor.to(**options)
+        return move(tensor, **options)
     with placing(to_device):
-        return tensor.to(**{**options, "copy": True})
+        return move(tensor, **{**options, "copy": True})
 
 
 def is_meta_tensor(tensor: torch.Tensor) -> bool:

@@ -3,14 +3,23 @@
 # ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 
-__all__ = ["ALL_TRUE", "DataDependentError", "guess_of", "stand_in_for", "zeros_as_list"]
+from . import quantised
+from .attention_shapes import missing_shapes
+
+__all__ = ["ALL_TRUE", "DRAWN", "DRAWS", "DataDependentError", "guess_of", "stand_in_for", "zeros_as_list"]
 
 ALL_TRUE = "gpuplan_all_true"
 """Set on the result of `all()`: asserts and checks for padding ask it, and expect to hear yes."""
+
+DRAWN = "gpuplan_drawn"
+"""Set on whole numbers and truths that come from numbers chosen on the device: which tokens, and whether it is over."""
+DRAWS = frozenset(("argmax", "multinomial", "topk", "max", "sort"))
+"""The operators that choose them."""
 
 aten = torch.ops.aten
 
@@ -20,9 +29,12 @@ class DataDependentError(Exception):
 
 
 def guess_of(tensor: torch.Tensor) -> Any:
-    """A value for `item()`: 0.0, 1 for integers, False unless it came from `all()`."""
+    """A value for `item()`: 0.0, 1 for integers, False unless it came from `all()`.
+
+    Of chosen tokens not all are the end: generation is traced to its longest.
+    """
     if tensor.dtype == torch.bool:
-        return getattr(tensor, ALL_TRUE, False)
+        return getattr(tensor, ALL_TRUE, False) and not hasattr(tensor, DRAWN)
     if tensor.is_complex():
         return 0j
     return 0.0 if tensor.is_floating_point() else 1
@@ -30,6 +42,10 @@ def guess_of(tensor: torch.Tensor) -> Any:
 
 def stand_in_for(func: Any) -> Callable[..., Any] | None:
     """What to call in place of an operator that needs values, or that has no shape function."""
+    if getattr(func, "namespace", "") == "c10d":
+        return functools.partial(_collective, func)
+    if getattr(func, "namespace", "") == quantised.LIBRARY:
+        return quantised.stand_in(func._opname)
     return STAND_INS.get(func)
 
 
@@ -38,6 +54,18 @@ def zeros_as_list(shape: Sequence[int], value: Any) -> Any:
     if not shape:
         return value
     return [zeros_as_list(shape[1:], value) for _ in range(shape[0])]
+
+
+def _collective(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """A collective writes into its first argument; what it says of its end comes from one without elements."""
+    made = func(*(_without_elements(value) for value in args), **kwargs)
+    return (args[0], *made[1:]) if isinstance(made, tuple) else made
+
+
+def _without_elements(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_without_elements(item) for item in value]
+    return torch.empty(0, dtype=value.dtype, device="cpu") if isinstance(value, torch.Tensor) else value
 
 
 def _nonzero(tensor: torch.Tensor) -> torch.Tensor:
@@ -120,6 +148,7 @@ STAND_INS: Dict[Any, Callable[..., Any]] = {
     aten.equal.default: _equal,
     aten.repeat_interleave.Tensor: _refuse,
     aten.bincount.default: _refuse,
+    **missing_shapes(),
 }
 for _name in ("_fused_adam_", "_fused_adamw_", "_fused_sgd_", "_fused_adagrad_"):
     _packet = getattr(aten, _name, None)

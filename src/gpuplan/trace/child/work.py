@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 import torch
 from torch.utils import flop_counter
 
+from .quantised import LIBRARY, matmul_flops
 from .state import STATE
 
 __all__ = ["Deed", "Facts", "Work", "facts_of", "size_of"]
@@ -34,6 +35,10 @@ FREE = frozenset(
     )
 )
 """They start no kernel."""
+COLLECTIVES = frozenset(("c10d", "_c10d_functional"))
+"""Their time is the network's."""
+KNOWN = COLLECTIVES | {"aten", "prim", "prims", "fsdp", "profiler", LIBRARY}
+"""Libraries of operators whose own allocations are known."""
 FIRST_SEEN = frozenset(("lift", "lift_fresh"))
 """What `torch.tensor` makes is made out of sight, and lifted into it."""
 HEADS = frozenset(("_log_softmax", "nll_loss_forward", "nll_loss2d_forward"))
@@ -51,6 +56,9 @@ class Facts(NamedTuple):
     kind: str
     is_view: bool
     flops: Optional[Callable[..., int]]
+    is_collective: bool
+    is_foreign: bool
+    full_name: str
     causal_at: Optional[int]
 
 
@@ -85,7 +93,7 @@ class Work:
         event: int,
     ) -> None:
         """Note what one call did."""
-        if facts.name in FREE:
+        if facts.name in FREE or facts.is_collective:
             return
         if facts.name in HEADS:
             self.classes.add(_classes(args))
@@ -105,14 +113,18 @@ class Work:
 def facts_of(func: Any) -> Facts:
     """What an operator is, by its schema and name."""
     name = func._overloadpacket.__name__ if hasattr(func, "_overloadpacket") else str(func)
+    space = getattr(func, "namespace", "aten")
     returns = func._schema.returns if hasattr(func, "_schema") else ()
     is_view = any(value.alias_info is not None and not value.alias_info.is_write for value in returns)
     names = [argument.name for argument in func._schema.arguments] if hasattr(func, "_schema") else []
     return Facts(
         name=name,
-        kind=_kind(name),
+        kind="matmul" if space == LIBRARY and matmul_flops(name) else _kind(name),
         is_view=is_view and name not in FIRST_SEEN,
-        flops=_flop_formula(func, name),
+        flops=matmul_flops(name) if space == LIBRARY else _flop_formula(func, name),
+        is_collective=space in COLLECTIVES,
+        is_foreign=space not in KNOWN,
+        full_name="{}::{}".format(space, name),
         causal_at=names.index("is_causal") if "is_causal" in names else None,
     )
 

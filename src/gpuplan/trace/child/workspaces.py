@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import torch
 
+from .quantised import QUANTISED, workspace_of
 from .state import STATE
 
 __all__ = ["NOTHING", "Workspaces", "workspaces_of"]
@@ -24,8 +25,10 @@ class Workspaces(NamedTuple):
 NOTHING = Workspaces([], [])
 
 
-def workspaces_of(operator: str, args: Sequence[Any], result: Any) -> Workspaces:
+def workspaces_of(operator: str, args: Sequence[Any], kwargs: Dict[str, Any], *, result: Any) -> Workspaces:
     """What `operator` holds beside its inputs and outputs; nothing for all those that are not known."""
+    if operator in QUANTISED:
+        return Workspaces(workspace_of(operator, args, kwargs), [])
     if STATE.gpu and operator == "_scaled_dot_product_flash_attention_backward":
         return Workspaces([], [_flash_backward(args[1], args[2])])
     if STATE.gpu and operator == "_scaled_dot_product_efficient_attention_backward":
