@@ -399,12 +399,16 @@ class Footprint(Noun):
     because: str
     parameters: int
     trainable: int | None = Field(default=None, description="parameters that get a gradient; None: all, or not known")
+    world_size: int = Field(default=1, description="ranks that it is one of; above 1 their buffers are in it")
     gradient_bytes: int
     checkpoint_bytes: int
     operators: tuple[Operators, ...]
     moments: tuple[Moment, ...] = Field(min_length=1, description="the peak is the largest of them at a batch")
     precision: str = "fp32"
     versions: dict[str, str] = Field(default_factory=dict)
+    reserved_bytes: dict[int, int] = Field(
+        default_factory=dict, description="by batch, what the caching allocator holds, where a trace was replayed"
+    )
 
     def peak(self, batch: float) -> Moment:
         """The moment that is the peak at `batch` rows."""

@@ -12,7 +12,18 @@ from gpuplan.estimate.allocator import USABLE
 from gpuplan.estimate.case import case_of
 from gpuplan.estimate.memory import NO_FIT_FROM, TIGHT_FROM
 from gpuplan.estimate.peaks import COMMUNICATION_BYTES, Peaks, predicted
-from gpuplan.model import Estimate, Evidence, Experiment, FootprintSource, Gpu, MemoryEstimate, Roles
+from gpuplan.model import (
+    Estimate,
+    Evidence,
+    Experiment,
+    Footprint,
+    FootprintSource,
+    Gpu,
+    Line,
+    MemoryEstimate,
+    Moment,
+    Roles,
+)
 
 
 def whole(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> Estimate:
@@ -198,3 +209,18 @@ def test_tensors_measured_on_another_gpu_hold_here() -> None:
     found = memory(fact(gpu=other, measured={"peak_allocated_bytes": measured}), asked=asked, gpu=A100)
     assert found.allocated_bytes.source == "scaled"
     assert found.allocated_bytes.p50 == pytest.approx(prediction(asked, A100).allocated.p50 + extra, rel=1e-6)
+
+
+def test_what_a_trace_replayed_through_the_allocator_is_what_is_reserved() -> None:
+    asked = experiment(
+        settings=experiment().settings | {"batch": 8}, footprint=FootprintSource(trace="train:make_step")
+    )
+    moment = Moment(phase="backward", alive_bytes={"activations": Line(slope=GIB)})
+    footprint = Footprint(
+        source="traced", because="a test", parameters=1, gradient_bytes=4, checkpoint_bytes=4, operators=(),
+        moments=(moment,), reserved_bytes={8: 9 * GIB},
+    )  # fmt: skip
+    run = first_run(asked)
+    found = estimate(run, asked, A100, world(footprints={run.key: footprint})).memory
+    assert found.allocated_bytes.p50 == 8 * GIB
+    assert found.reserved_bytes.p50 == 9 * GIB

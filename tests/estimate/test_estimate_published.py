@@ -10,12 +10,13 @@ from gpuplan.data import find_gpu
 from gpuplan.data.images import find_image_network
 from gpuplan.data.models import find_model
 from gpuplan.estimate.allocator import FITTED, Step, held_by
-from gpuplan.estimate.published import confidence_in, published_peaks
+from gpuplan.estimate.answers import exceeds
+from gpuplan.estimate.published import Confidence, Origin, confidence_in, published_peaks
 from gpuplan.footprint.convolution import ImageWorkload
 from gpuplan.footprint.libraries import Description, prepare
 from gpuplan.footprint.perceptron import perceptron_of
 from gpuplan.footprint.training import Workload
-from gpuplan.model import Gpu, Line, Moment
+from gpuplan.model import Gpu, Line, Moment, Quantity
 from gpuplan.units import GIB
 
 
@@ -73,6 +74,41 @@ def test_what_is_not_known_widens() -> None:
     assert confidence_in(("dimensions of x are not known",)) == "guessed"
 
 
+ITS_ROWS = frozenset({"fms-0017", "fms-0033", "fms-0175", "fms-0237", "fms-0351"})
+
+
+@pytest.mark.parametrize(
+    ("origin", "confidence"),
+    [
+        (Origin("hf", "4.48.1", "2.4.1"), "counted"),
+        (Origin("hf", "", "2.4"), "counted"),
+        (Origin("hf", "5.2.0", "2.13"), "unseen"),
+        (Origin("hf"), "unseen"),
+        (Origin("axolotl", "4.48.1", "2.4.1"), "unseen"),
+    ],
+)
+def test_a_program_or_version_that_no_row_is_of_is_less_certain(origin: Origin, confidence: str) -> None:
+    recipe = work(fused=frozenset({"linear_loss"})).recipe
+    assert confidence_in((), recipe, origin=origin) == confidence
+    held_out = confidence_in(("AdamW",), recipe, origin=origin, without=ITS_ROWS)
+    assert held_out == "unseen_assumed"
+
+
+def test_ways_to_share_that_no_row_is_of() -> None:
+    known = Origin("hf", "4.48.1")
+    for sharding, confidence in (("fsdp", "counted"), ("zero3", "unseen")):
+        recipe = work(world=4, sharding=sharding, fused=frozenset({"linear_loss"})).recipe
+        assert confidence_in((), recipe, origin=known) == confidence
+
+
+def test_each_step_away_from_what_was_seen_is_wider() -> None:
+    steps: list[Confidence] = ["counted", "fitted", "assumed", "unseen", "unseen_assumed", "guessed"]
+    for metric in ("allocated", "reserved", "device"):
+        found = [getattr(published_peaks(work(), 4, gpu=gpu(), confidence=step), metric) for step in steps]
+        widths = [one.p90 - one.p10 for one in found]
+        assert widths == sorted(widths)
+
+
 def test_a_full_card_gives_its_free_blocks_back() -> None:
     moment = Moment(phase="forward", alive_bytes={"parameters": Line(intercept=10 * GIB), "logits": Line(slope=GIB)})
     step = Step((moment,), 20.0, logits=GIB / 10, cached=6.0)
@@ -101,3 +137,22 @@ def test_a_network_for_images() -> None:
 def test_a_perceptron_needs_its_shape() -> None:
     with pytest.raises(ValueError, match="neither its depth"):
         perceptron_of("MLP", 1.0)
+
+
+def test_the_probability_of_more_is_read_off_the_interval() -> None:
+    quantity = Quantity(p10=8, p50=10, p90=16, source="closed_form", because="a test")
+    assert exceeds(quantity, 10) == pytest.approx(0.5)
+    assert exceeds(quantity, 16) == pytest.approx(0.1, abs=1e-4)
+    assert exceeds(quantity, 8) == pytest.approx(0.9, abs=1e-4)
+    certain = Quantity(p10=10, p50=10, p90=10, source="measured", because="a test")
+    assert [exceeds(certain, limit) for limit in (9, 11)] == [1, 0]
+    assert exceeds(quantity, 0) == 1
+    nothing = Quantity(p10=0, p50=0, p90=0, source="measured", because="a test")
+    assert exceeds(nothing, 1) == 0
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e12), st.floats(0, 1e13), st.floats(1, 10))
+def test_a_probability_falls_with_the_room(one: float, two: float, three: float, limit: float, more: float) -> None:
+    low, middle, high = sorted((one, two, three))
+    quantity = Quantity(p10=low, p50=middle, p90=high, source="closed_form", because="a test")
+    assert 0 <= exceeds(quantity, limit * more) <= exceeds(quantity, limit) <= 1

@@ -20,15 +20,20 @@ from estimate_cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuplan.data.derates import shipped_tables
 from gpuplan.estimate.case import case_of
 from gpuplan.estimate.evidence import clues_of
-from gpuplan.estimate.roofline import DERATE, step_seconds
+from gpuplan.estimate.roofline import DERATE, Roofline, step_seconds, work_of
 from gpuplan.estimate.scaling import Point, affine
-from gpuplan.estimate.time import mean_step_s, step_time
+from gpuplan.estimate.time import mean_step_s, step_time, throughput
+from gpuplan.estimate.transfer import Chip, chip_of, transfer
 from gpuplan.model import Evidence, Experiment, Gpu, Line, Measurement, Operators, Quantity, Roles
 
 if TYPE_CHECKING:
     from gpuplan.estimate.answers import Answer
+
+V100 = "V100 SXM2 16GB"
+REGIME = "matmul"
 
 
 def step(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> Quantity:
@@ -124,12 +129,56 @@ def test_two_batches_make_a_line() -> None:
     assert relative_width(step(*probes, asked=with_settings(batch=256))) == (0.7, 1.3)
 
 
-def test_another_gpu_by_the_ratio_of_closed_forms() -> None:
-    found = step(fact(gpu=A100, measured={"step_s": 0.3}), asked=with_settings(batch=4096), gpu=H100)
-    there = closed_form_s(gpu=A100)
-    here = closed_form_s(with_settings(batch=4096), gpu=H100)
-    assert found.p50 == pytest.approx(0.3 * here / there)
+def on(gpu: Gpu) -> Chip:
+    found = chip_of(gpu, "fp32")
+    assert found is not None
+    return found
+
+
+def test_another_gpu_first_by_size_there_and_then_by_the_fitted_tables() -> None:
+    asked = with_settings(batch=4096)
+    found = answer(fact(gpu=A100, measured={"step_s": 0.3}), asked=asked, gpu=H100).quantity
+    sized = closed_form_s(asked, A100) / closed_form_s(gpu=A100)
+    way = transfer(on(A100), on(H100), regime=REGIME, tables=shipped_tables())
+    assert found.p50 == pytest.approx(0.3 * sized * way.value)
     assert found.source == "scaled"
+    assert "from A100 SXM 80GB to H100 SXM 80GB" in found.because
+    assert "samples/s" in found.because
+
+
+def test_the_same_size_on_another_gpu_is_as_sure_as_the_way_between_the_two() -> None:
+    asked = with_settings(batch=4096)
+    logged = fact(gpu=A100, settings={"batch": 4096}, measured={"step_s": 0.3})
+    found = step(logged, asked=asked, gpu=H100)
+    way = transfer(on(A100), on(H100), regime=REGIME, tables=shipped_tables())
+    assert relative_width(found) == pytest.approx((way.low / way.value, way.high / way.value), abs=0.01)
+    other_size = step(fact(gpu=A100, measured={"step_s": 0.3}), asked=asked, gpu=H100)
+    assert relative_width(other_size)[1] > relative_width(found)[1]
+
+
+def test_of_logs_on_two_gpus_the_nearer_one_counts() -> None:
+    asked = with_settings(batch=4096)
+    twin = A100.model_copy(update={"name": "A100 SXM 40GB", "bandwidth_bytes_per_s": 1555e9})
+    logs = [fact("far", gpu=H100, settings={"batch": 4096}), fact("near", gpu=twin, settings={"batch": 4096})]
+    case = case_of(first_run(asked), asked, gpu=A100, world=world(logs, gpus=(CPU, A100, H100, twin)))
+    assert "of near on" in step_time(case, clues_of(case)).quantity.because
+
+
+def test_a_gpu_without_rates_is_reached_by_nothing_but_a_wide_guess() -> None:
+    bare = H100.model_copy(update={"name": "an unknown card", "peak_flops": {}, "bandwidth_bytes_per_s": None})
+    asked = experiment()
+    case = case_of(first_run(asked), asked, gpu=bare, world=world([fact(gpu=A100)], gpus=(A100, bare)))
+    assert relative_width(step_time(case, clues_of(case)).quantity) == (0.65, 1.54)
+
+
+def test_samples_and_tokens_a_second() -> None:
+    roles = Roles(batch="batch", sequence="length", steps="steps")
+    asked = experiment(roles=roles, settings=experiment().settings | {"length": 64})
+    case = case_of(first_run(asked), asked, gpu=CPU, world=world())
+    assert throughput(case, 0.5) == (64.0, 4096.0)
+    unsaid = case_of(first_run(experiment()), experiment(), gpu=CPU, world=world())
+    assert throughput(unsaid, 0.5) == (64.0, None)
+    assert throughput(unsaid, 0.0) is None
 
 
 # ---------------------------------------------------------------- ranks and copies
@@ -138,7 +187,7 @@ def test_another_gpu_by_the_ratio_of_closed_forms() -> None:
 def test_a_global_batch_is_divided_among_ranks_and_that_is_flagged() -> None:
     two = experiment(ranks=2)
     found = answer(fact(measured={"step_s": 0.3}), asked=two)
-    assert found.quantity.p50 == pytest.approx(0.3 * closed_form_s(two) / closed_form_s())
+    assert found.quantity.p50 >= 0.3 * closed_form_s(two) / closed_form_s()
     assert 0.15 < found.quantity.p50 < 0.2
     assert any(assumption.change == "`gpuplan probe --all-ranks` measures it" for assumption in found.assumptions)
 
@@ -146,7 +195,7 @@ def test_a_global_batch_is_divided_among_ranks_and_that_is_flagged() -> None:
 def test_a_micro_batch_of_its_own_is_not_divided() -> None:
     roles = Roles(micro_batch="batch", steps="steps", learning_rate="lr")
     found = step(fact(measured={"step_s": 0.3}), asked=experiment(ranks=2, roles=roles))
-    assert found.p50 == pytest.approx(0.3)
+    assert 0.3 <= found.p50 < 0.33  # and what the ranks cost each other
 
 
 def test_a_closed_form_of_several_ranks_is_flagged_too() -> None:
@@ -172,34 +221,66 @@ def test_accumulation_repeats_all_but_the_optimizer() -> None:
 
 
 def test_the_roofline_of_a_known_footprint() -> None:
-    footprint = case_of(first_run(experiment()), experiment(), gpu=A100, world=world()).known
-    assert footprint is not None
     operators = (
         Operators(kind="matmul", flops=Line(slope=312e9), moved_bytes=Line(), kernels=10),
         Operators(kind="elementwise", flops=Line(), moved_bytes=Line(slope=20.39e9), kernels=90),
     )
-    traced = footprint.model_copy(update={"operators": operators, "precision": "bf16"})
-    run = first_run(experiment())
 
-    def seconds(gpu: Gpu) -> float:
-        here = world().model_copy(update={"footprints": {run.key: traced}})
-        found = step_seconds(case_of(run, experiment(), gpu=gpu, world=here))
-        assert found is not None
-        return found.seconds
+    def found(gpu: Gpu) -> Roofline:
+        return roofline_of(operators, gpu)
 
     work_s = 32 * (0.001 + 0.01)
-    assert seconds(A100) == pytest.approx(DERATE["gpu"] * work_s)
+    longer = shipped_tables().longer
+    assert longer is not None
+    assert found(A100).seconds == pytest.approx(longer.factor * work_s)
+    assert found(A100).bound == "bandwidth"
+    assert found(A100).utilization == 1.0
+    assert found(A100).mfu == pytest.approx(32 * 0.001 / (longer.factor * work_s))
+    assert "memory rules" in found(A100).because
     # A GPU hides the starts of its kernels behind work, unless they take longer than it.
-    assert seconds(A100.model_copy(update={"kernel_overhead_s": 1.0})) == pytest.approx(100.0)
+    slow = found(A100.model_copy(update={"kernel_overhead_s": 1.0}))
+    assert slow.seconds == pytest.approx(100.0)
+    assert slow.bound == "launch"
+    assert slow.utilization == pytest.approx(longer.factor * work_s / 100)
+    assert "launch-bound" in slow.because
+
+
+def roofline_of(operators: tuple[Operators, ...], gpu: Gpu) -> Roofline:
+    run = first_run(experiment())
+    footprint = case_of(run, experiment(), gpu=gpu, world=world()).known
+    assert footprint is not None
+    traced = footprint.model_copy(update={"operators": operators, "precision": "bf16"})
+    here = world().model_copy(update={"footprints": {run.key: traced}})
+    found = step_seconds(case_of(run, experiment(), gpu=gpu, world=here))
+    assert found is not None
+    return found
+
+
+def test_another_card_goes_over_the_anchor_by_the_fitted_tables() -> None:
+    operators = (Operators(kind="matmul", flops=Line(slope=312e9), moved_bytes=Line(), kernels=10),)
+    chips = [chip_of(gpu, "bf16") for gpu in (A100, H100)]
+    assert chips[0]
+    assert chips[1]
+    way = transfer(chips[0], chips[1], regime="matmul", tables=shipped_tables())
+    assert roofline_of(operators, H100).seconds == pytest.approx(way.value * roofline_of(operators, A100).seconds)
+    assert roofline_of(operators, H100).bound == "compute"
+
+
+def test_plain_fp32_on_a_card_with_tf32_is_by_its_own_rates() -> None:
+    asked = with_settings(batch=4096)
+    case = case_of(first_run(asked), asked, gpu=A100, world=world())
+    assert case.known is not None
+    least = work_of(case.known, A100, rows=4096)
+    assert closed_form_s(asked, A100) == pytest.approx(DERATE["gpu"] * least.seconds)
 
 
 def test_a_precision_that_the_device_lacks_runs_at_a_slower_peak() -> None:
-    volta = A100.model_copy(update={"peak_flops": {"fp32": 15.7e12, "fp16": 125e12}})
+    volta = A100.model_copy(update={"name": V100, "peak_flops": {"fp32": 15.7e12, "fp16": 125e12}})
     asked = experiment(
         roles=Roles(batch="batch", precision="mode"), settings=experiment().settings | {"mode": "bf16", "batch": 10_000}
     )
     half = asked.model_copy(update={"settings": asked.settings | {"mode": "fp16"}})
-    assert closed_form_s(asked, volta) > 2 * closed_form_s(half, volta)
+    assert closed_form_s(asked, volta) > 1.5 * closed_form_s(half, volta)
 
 
 def test_twice_the_threads_of_the_measured_rates() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gpuplan.footprint.gang import in_gang
 from gpuplan.trace import Limits, Traced, trace
 from gpuplan.units import MIB
 
@@ -116,3 +117,12 @@ def test_collectives_by_hand_and_the_variables_of_torchrun() -> None:
     # Their time is the network's: they are no kernels.
     assert not any("reduce" in kernel.name or "gather" in kernel.name for kernel in answer.kernels)
     assert answer.is_linear
+
+
+def test_a_footprint_says_of_how_many_ranks_it_is_one() -> None:
+    """So that an estimate does not count their buffers twice."""
+    answer = traced("data_parallel", 2)
+    assert answer.footprint.world_size == 2
+    assert in_gang(answer.footprint, ranks=2) == answer.footprint
+    assert answer.footprint.reserved_bytes.keys() == {4}
+    assert answer.footprint.reserved_bytes[4] >= answer.footprint.peak(4).total_bytes(4)

@@ -58,7 +58,7 @@ class Step(NamedTuple):
     """What the allocator sees: the instants, the batch, and how many ranks share.
 
     What it keeps beside logits is `cached` bytes for each of the `logits` of one row, or where the loss kernel is not
-    known `cached_share` of their bytes.
+    known `cached_share` of their bytes. `replayed` bytes are what its own rules come to, where a trace has them.
     """
 
     moments: Sequence[Moment]
@@ -70,6 +70,7 @@ class Step(NamedTuple):
     ranks: int = 1
     shards_everything: bool = False
     convolutions: bool = False
+    replayed: float | None = None
 
 
 class Held(NamedTuple):
@@ -85,7 +86,8 @@ class Held(NamedTuple):
 def held_by(step: Step, *, room_bytes: float | None = None, fitted: Fitted = FITTED) -> Held:
     """What a rank holds, on a device with `room_bytes` beside the context."""
     allocated = max(moment.total_bytes(step.batch) for moment in step.moments)
-    reserved = max(_reserved(step, moment, fitted) for moment in step.moments)
+    counted = max(_reserved(step, moment, fitted) for moment in step.moments)
+    reserved = counted if step.replayed is None else max(allocated, step.replayed)
     beside = fitted.communication_bytes if step.ranks > 1 else 0.0
     beside += fitted.convolution_bytes if step.convolutions else 0.0
     least = allocated * (1 + fitted.after_flush / 2) + _segments(allocated, fitted)

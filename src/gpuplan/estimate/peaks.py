@@ -99,6 +99,7 @@ def _step(case: Case, footprint: Footprint, rows: int) -> Step:
         cached_share=CACHED_SHARE,
         ranks=case.run.ranks if sharding else 1,
         shards_everything=full and sharding in {"fsdp", "zero3"},
+        replayed=footprint.reserved_bytes.get(rows),
     )
 
 

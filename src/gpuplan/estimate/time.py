@@ -11,6 +11,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.data.derates import shipped_tables
 from gpuplan.estimate.answers import (
     ASSUMED,
     CLOSED_FORM,
@@ -24,20 +25,20 @@ from gpuplan.estimate.answers import (
     Width,
     around,
 )
-from gpuplan.estimate.roofline import step_seconds
-from gpuplan.estimate.scaling import LINEAR_RANKS, Point, affine, differs_in_batch_only, ratio
+from gpuplan.estimate.roofline import regime_of, step_seconds
+from gpuplan.estimate.scaling import LINEAR_RANKS, Point, Ratio, affine, differs_in_batch_only, ratio
+from gpuplan.estimate.transfer import RESIDUAL_WEIGHT, chip_of, towards, transfer
 from gpuplan.footprint import Unknown
-from gpuplan.units import format_duration
+from gpuplan.units import format_count, format_duration, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuplan.estimate.case import Case
     from gpuplan.estimate.evidence import Clue, Clues
-    from gpuplan.estimate.scaling import Ratio
     from gpuplan.model import Measurement
 
-__all__ = ["mean_step_s", "step_time"]
+__all__ = ["Throughput", "mean_step_s", "step_time", "throughput"]
 
 ASSUMED_STEP_S = 0.5
 ASSUMED_RATES: dict[str, dict[str, object]] = {
@@ -50,6 +51,13 @@ FAR = 4.0
 """Beyond this ratio a scaled figure is no more certain than a closed form."""
 
 PROBE = Assumption(text="the step time was not measured at this size", change="`gpuplan probe` measures it")
+
+
+class Throughput(NamedTuple):
+    """What all ranks get through in a second."""
+
+    samples_per_s: float
+    tokens_per_s: float | None
 
 
 class _Scaled(NamedTuple):
@@ -99,21 +107,115 @@ def _scaled(case: Case, clues: Clues) -> Answer | None:
     fitted = _fitted(case, [*_timed(clues.same), *_timed(clues.near)])
     if fitted:
         return fitted
-    timed = _timed(clues.near) or _timed(clues.elsewhere)
+    timed = _timed(clues.near)
     if not timed:
-        return None
-    clue, factor = min((_Scaled(clue, ratio(case, clue.case)) for clue in timed), key=_distance)
-    width = _width(clue, factor.value)
+        return _transferred(case, _timed(clues.elsewhere))
+    clue, factor = min((_Scaled(clue, _sized(case, clue)) for clue in timed), key=_distance)
+    width = _width(factor.value)
     if clue.evidence.ranks != case.run.ranks:
         width = _as_far_as_no_speedup(width, factor.value)
+    return _from(case, clue, factor, width)
+
+
+def _transferred(case: Case, timed: Sequence[Clue]) -> Answer | None:
+    """From a log of the program on another GPU: first to this size there, then to this GPU.
+
+    Of several GPUs the one with the narrowest way here counts.
+    """
+    if not timed:
+        return None
+    ways = [_way(case, clue) for clue in timed]
+    way = min(ways, key=lambda way: way.width.high / way.width.low)
+    return _from(case, way.clue, way.ratio, way.width, way.assumptions)
+
+
+class _Way(NamedTuple):
+    clue: Clue
+    ratio: Ratio
+    width: Width
+    assumptions: tuple[Assumption, ...] = ()
+
+
+def _way(case: Case, clue: Clue) -> _Way:
+    there = replace(case, gpu=clue.case.gpu)
+    sized = _sized(there, clue)
+    at_size = _width(sized.value) if clue.differs else Width(1.0, 1.0)
+    precision = _precision(case)
+    source, target = chip_of(there.gpu, precision), chip_of(case.gpu, precision)
+    if source is None or target is None:
+        return _unrelated(case, clue)
+    found = transfer(source, target, regime=_regime(there), tables=shipped_tables())
+    width = _together(at_size, Width(found.low / found.value, found.high / found.value))
+    told = f"{format_number(found.value)} from {there.gpu.name} to {case.gpu.name}, {_grounds(found.models)}"
+    because = told if sized.value == 1 else f"{told}, and {sized.because}"
+    blended = _towards_closed_form(case, clue, Ratio(sized.value * found.value, f"x{because}"))
+    return _Way(clue, blended, width, _assumed_precision(case))
+
+
+def _towards_closed_form(case: Case, clue: Clue, carried: Ratio) -> Ratio:
+    """A log imports what was peculiar to its GPU and host: the closed form of this GPU has a say, if it was fitted."""
+    roofline = step_seconds(case)
+    if roofline is None or roofline.log_width is None:
+        return carried
+    blind = roofline.seconds / _step_s(clue)
+    value = math.exp(towards(math.log(carried.value), math.log(blind)))
+    if value == carried.value:
+        return carried
+    told = f"x{format_number(value)}: {carried.because}; the closed form, {format_duration(roofline.seconds)}"
+    return Ratio(value, f"{told}, counts {1 - RESIDUAL_WEIGHT:.0%}")
+
+
+def _unrelated(case: Case, clue: Clue) -> _Way:
+    """A rate of one of the two is not known: by closed forms, if there are any."""
+    factor = ratio(case, clue.case, measured_s=_step_s(clue))
+    return _Way(clue, factor, ELSEWHERE if 1 / FAR <= factor.value <= FAR else CLOSED_FORM)
+
+
+def _sized(case: Case, clue: Clue) -> Ratio:
+    return ratio(case, clue.case, measured_s=_step_s(clue))
+
+
+def _precision(case: Case) -> str:
+    return case.known.precision if case.known else case.shape.precision or "fp32"
+
+
+def _regime(there: Case) -> str:
+    """By the footprint: launch-bound where the kernels' start takes longer than their work on the measured GPU."""
+    roofline = step_seconds(there)
+    if roofline and roofline.bound == "launch":
+        return "launch"
+    return regime_of(there.known, rows=there.rows or 1) if there.known else ""
+
+
+def _assumed_precision(case: Case) -> tuple[Assumption, ...]:
+    if case.known or case.shape.precision:
+        return ()
+    text = "the precision is not known: fp32 is assumed on both GPUs"
+    return (Assumption(text=text, change="name its setting in `roles.precision`"),)
+
+
+def _grounds(models: int) -> str:
+    if models:
+        return f"as {models} measurements of other models say"
+    return "by their rates, as no model was measured on both"
+
+
+def _together(first: Width, second: Width) -> Width:
+    """Of two factors that err apart: the squares of the logs add up."""
+    low = math.hypot(math.log(first.low), math.log(second.low))
+    high = math.hypot(math.log(first.high), math.log(second.high))
+    return Width(math.exp(-low), math.exp(high))
+
+
+def _from(case: Case, clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> Answer:
     seconds = _step_s(clue) * factor.value
     because = (
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
-        f"({_what_differs(clue)}), {factor.because}"
+        f"({_what_differs(clue)}), {factor.because}{_pace(case, seconds)}"
     )
     sharing = _share(case, [clue])
     quantity = around(seconds * sharing, width, source="scaled", because=because)
-    return Answer(quantity, (PROBE, *_ranks(clue), *_sharing(sharing)))
+    return Answer(quantity, (PROBE, *assumptions, *_ranks(clue), *_sharing(sharing)))
 
 
 def _fitted(case: Case, clues: Sequence[Clue]) -> Answer | None:
@@ -137,8 +239,33 @@ def _closed_form(case: Case) -> Answer | None:
         return None
     ranks = (LINEAR_RANKS,) if case.run.ranks > 1 else ()
     seconds = roofline.seconds * case.run.copies
-    quantity = around(seconds, CLOSED_FORM, source="closed_form", because=roofline.because)
+    width = _fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM
+    because = roofline.because + _pace(case, roofline.seconds)
+    quantity = around(seconds, width, source="closed_form", because=because)
     return Answer(quantity, (PROBE, *roofline.assumptions, *ranks, *_sharing(case.run.copies)))
+
+
+def throughput(case: Case, step_s: float) -> Throughput | None:
+    """Samples and tokens a second of all ranks at `step_s` an optimizer step; None if no role says the batch.
+
+    Tokens are those of whole rows, with what pads them: of packed rows all of them count.
+    """
+    if not case.rows or not step_s:
+        return None
+    samples = case.rows * case.passes * case.run.ranks / step_s
+    return Throughput(samples, samples * case.shape.sequence if case.shape.sequence else None)
+
+
+def _pace(case: Case, step_s: float) -> str:
+    found = throughput(case, step_s)
+    if found is None:
+        return ""
+    tokens = f", {format_count(found.tokens_per_s)}tokens/s" if found.tokens_per_s else ""
+    return f"; {format_count(found.samples_per_s)}samples/s{tokens}"
+
+
+def _fitted_width(log_width: float) -> Width:
+    return Width(math.exp(-log_width), math.exp(log_width))
 
 
 def _assumed(case: Case) -> Answer:
@@ -178,9 +305,7 @@ def _as_far_as_no_speedup(width: Width, factor: float) -> Width:
     return Width(min(width.low, 1 / factor), max(width.high, 1 / factor))
 
 
-def _width(clue: Clue, factor: float) -> Width:
-    if clue.relation == "elsewhere":
-        return ELSEWHERE if 1 / FAR <= factor <= FAR else CLOSED_FORM
+def _width(factor: float) -> Width:
     return SCALED if 1 / FAR <= factor <= FAR else CLOSED_FORM
 
 

@@ -16,12 +16,13 @@ __all__ = ["in_gang"]
 def in_gang(footprint: Footprint, *, ranks: int = 1, accumulation: int = 1) -> Footprint:
     """The footprint of one rank of `ranks`, whose steps are made of `accumulation` micro-batches.
 
-    Accumulated gradients outlive each backward pass; DDP copies all gradients into buckets of the same size.
+    Accumulated gradients outlive each backward pass; DDP copies all gradients into buckets of the same size, which a
+    footprint that was traced as one of several ranks has in it.
     """
-    if ranks == 1 and accumulation == 1:
+    copied = ranks > 1 and footprint.world_size == 1 and SHARDED not in footprint.versions
+    if not copied and accumulation == 1:
         return footprint
     kept = float(footprint.gradient_bytes) if accumulation > 1 else 0.0
-    copied = ranks > 1 and SHARDED not in footprint.versions
     buckets = float(footprint.gradient_bytes) if copied else 0.0
     moments = tuple(_with(moment, gradients_bytes=kept, bucket_bytes=buckets) for moment in footprint.moments)
     return footprint.model_copy(update={"moments": moments})

@@ -174,7 +174,7 @@ def read_document(document: Mapping[str, Any], *, target: str, from_cache: bool,
     versions = document["versions"]
     return Traced(
         target=target,
-        parts=tuple(_part(trace, target, versions) for trace in document["traces"]),
+        parts=tuple(_part(trace, target, document) for trace in document["traces"]),
         difference=document["difference"],
         versions=versions,
         on_gpu=document["gpu"],
@@ -183,7 +183,8 @@ def read_document(document: Mapping[str, Any], *, target: str, from_cache: bool,
     )
 
 
-def _part(trace: Mapping[str, Any], target: str, versions: Mapping[str, str]) -> Part:
+def _part(trace: Mapping[str, Any], target: str, document: Mapping[str, Any]) -> Part:
+    versions: Mapping[str, str] = document["versions"]
     peaks = tuple(_peak(moment, trace["sites"]) for moment in trace["moments"])
     batches = tuple(trace["batches"])
     footprint = Footprint(
@@ -195,7 +196,10 @@ def _part(trace: Mapping[str, Any], target: str, versions: Mapping[str, str]) ->
         operators=tuple(_operators(fields) for fields in trace["operators"]),
         moments=tuple(peak.moment for peak in peaks),
         precision=trace["precision"],
+        trainable=trace["trainable"],
+        world_size=trace["world_size"],
         versions=dict(versions),
+        reserved_bytes={int(batch): held for batch, held in document.get("reserved_bytes", {}).items()},
     )
     kernels = tuple(_kernel(row) for row in trace["kernels"])
     notes, unknown = tuple(trace["assumptions"]), tuple(trace["unknown"])

@@ -79,10 +79,21 @@ def trace(
     key = _key(asked, request, variables)
     started = time.monotonic()
     known = cache.load(cache_folder, key) if cache_folder else None
-    document = known or _run(asked, request, variables or {})
+    document = known or _with_reserved(_run(asked, request, variables or {}), target, _own_batch(settings, micro_batch))
     if known is None and cache_folder:
         cache.save(cache_folder, key, document, document["files"])
     return read_document(document, target=target, from_cache=known is not None, duration_s=time.monotonic() - started)
+
+
+def _own_batch(settings: Mapping[str, Scalar], micro_batch: str | None) -> int:
+    value = settings.get(micro_batch) if micro_batch else 1
+    return value if isinstance(value, int) else 1
+
+
+def _with_reserved(document: dict[str, Any], target: str, batch: int) -> dict[str, Any]:
+    """The document with the allocator's part at the run's own batch: a plan reads it and need not replay again."""
+    replayed = read_document(document, target=target, from_cache=False, duration_s=0.0).reserved(batch)
+    return document | {"reserved_bytes": {str(batch): replayed.reserved_bytes} if replayed else {}}
 
 
 def cached(

@@ -50,6 +50,7 @@ def _trace(observations: Sequence[Observation], workdir: str) -> Dict[str, Any]:
         "sites": last.sites,
         "steps": last.steps,
         "unknown": last.kernels,
+        "world_size": last.world_size,
         "assumptions": notes_of(last, workdir=workdir),
     }
 

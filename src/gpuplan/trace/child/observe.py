@@ -6,6 +6,8 @@ import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple
 
+import torch
+
 from .categories import Spans, Step, categorize
 from .failures import RefusedError
 from .owners import Owners
@@ -45,6 +47,7 @@ class Observation(NamedTuple):
     attention: Dict[str, int]
     notes: List[str]
     kernels: List[str]
+    world_size: int
     sites: List[Any]
 
 
@@ -132,11 +135,18 @@ class _Runner:
             attention=dict(session.functions.attention.chosen),
             notes=sorted(STATE.notes),
             kernels=sorted(STATE.kernels),
+            world_size=_world_size(),
             sites=session.sites.table,
         )
 
     def _alive(self) -> Counter[int]:
         return Counter(self.ledger.allocations[number].size_bytes for number in self.ledger.alive())
+
+
+def _world_size() -> int:
+    """Of the group that the program made; 1 if it made none."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def _kind(kind: str, phase: str) -> str:
