@@ -24,9 +24,11 @@ from gpuplan.estimate.answers import (
     Assumption,
     Width,
     around,
+    weakest,
 )
 from gpuplan.estimate.roofline import regime_of, step_seconds
-from gpuplan.estimate.scaling import LINEAR_RANKS, Point, Ratio, affine, differs_in_batch_only, ratio
+from gpuplan.estimate.scaling import LINEAR_RANKS, Point, Ratio, affine, differs_in_batch_only, on_ranks, ratio
+from gpuplan.estimate.sharing import Sharing, mode_on, sharing
 from gpuplan.estimate.transfer import RESIDUAL_WEIGHT, chip_of, towards, transfer
 from gpuplan.footprint import Unknown
 from gpuplan.units import format_count, format_duration, format_number
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from gpuplan.estimate.case import Case
     from gpuplan.estimate.evidence import Clue, Clues
-    from gpuplan.model import Measurement
+    from gpuplan.model import Measurement, Quantity
 
 __all__ = ["Throughput", "mean_step_s", "step_time", "throughput"]
 
@@ -98,9 +100,8 @@ def _measured(case: Case, clues: Clues) -> Answer | None:
     because = (
         f"measured: {format_duration(seconds)} a step on {case.gpu.name} in {what}, newest {used[0].evidence.taken}"
     )
-    sharing = _share(case, used)
-    quantity = around(seconds * sharing, MEASURED_RUN if runs else MEASURED_PROBE, source="measured", because=because)
-    return Answer(quantity, _sharing(sharing))
+    quantity = around(seconds, MEASURED_RUN if runs else MEASURED_PROBE, source="measured", because=because)
+    return _beside_its_like(case, Answer(quantity), used)
 
 
 def _scaled(case: Case, clues: Clues) -> Answer | None:
@@ -213,9 +214,8 @@ def _from(case: Case, clue: Clue, factor: Ratio, width: Width, assumptions: tupl
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
         f"({_what_differs(clue)}), {factor.because}{_pace(case, seconds)}"
     )
-    sharing = _share(case, [clue])
-    quantity = around(seconds * sharing, width, source="scaled", because=because)
-    return Answer(quantity, (PROBE, *assumptions, *_ranks(clue), *_sharing(sharing)))
+    quantity = around(seconds, width, source="scaled", because=because)
+    return _beside_its_like(case, Answer(quantity, (PROBE, *assumptions, *_ranks(clue))), [clue])
 
 
 def _fitted(case: Case, clues: Sequence[Clue]) -> Answer | None:
@@ -228,21 +228,21 @@ def _fitted(case: Case, clues: Sequence[Clue]) -> Answer | None:
     because = f"scaled: a line through the measured batches {', '.join(map(str, sizes))} on {case.gpu.name}"
     near = min(sizes) / 2 <= (case.rows or 0) <= 2 * max(sizes)
     width = FITTED if near else SCALED
-    sharing = _share(case, alike)
-    quantity = around(seconds * sharing, width, source="scaled", because=because)
-    return Answer(quantity, (PROBE, *_sharing(sharing)))
+    quantity = around(seconds, width, source="scaled", because=because)
+    return _beside_its_like(case, Answer(quantity, (PROBE,)), alike)
 
 
 def _closed_form(case: Case) -> Answer | None:
     roofline = step_seconds(case)
     if roofline is None:
         return None
-    ranks = (LINEAR_RANKS,) if case.run.ranks > 1 else ()
-    seconds = roofline.seconds * case.run.copies
-    width = _fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM
-    because = roofline.because + _pace(case, roofline.seconds)
+    ranked = on_ranks(case, roofline.seconds)
+    seconds = roofline.seconds * ranked.slow
+    width = _together(_fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM, ranked.width)
+    because = roofline.because + (f"; {ranked.because}" if case.run.ranks > 1 else "") + _pace(case, seconds)
     quantity = around(seconds, width, source="closed_form", because=because)
-    return Answer(quantity, (PROBE, *roofline.assumptions, *ranks, *_sharing(case.run.copies)))
+    ranks = (ranked.assumption,) if case.run.ranks > 1 else ()
+    return _beside_its_like(case, Answer(quantity, (PROBE, *roofline.assumptions, *ranks)), ())
 
 
 def throughput(case: Case, step_s: float) -> Throughput | None:
@@ -273,10 +273,10 @@ def _assumed(case: Case) -> Answer:
     roofline = step_seconds(replace(case, gpu=case.gpu.model_copy(update=ASSUMED_RATES[case.gpu.kind])))
     seconds = roofline.seconds if roofline else ASSUMED_STEP_S
     because = f"assumed: {format_duration(seconds)} a step, as nothing is measured and {_what_is_missing(case)}"
-    quantity = around(seconds * case.run.copies, ASSUMED, source="assumed", because=because)
+    quantity = around(seconds, ASSUMED, source="assumed", because=because)
     text = f"the step time is a guess: nothing is measured and {_what_is_missing(case)}"
     guess = Assumption(text=text, change="`gpuplan probe` measures it")
-    return Answer(quantity, (guess, *_sharing(case.run.copies)))
+    return _beside_its_like(case, Answer(quantity, (guess,)), ())
 
 
 def _what_is_missing(case: Case) -> str:
@@ -317,13 +317,31 @@ def _ranks(clue: Clue) -> tuple[Assumption, ...]:
     return (LINEAR_RANKS,) if "ranks" in clue.differs else ()
 
 
-def _share(case: Case, used: Sequence[Clue]) -> int:
-    """How many share the device that did not when it was measured: a probe is of one copy, a run of all."""
-    return case.run.copies if any(clue.evidence.kind == "probe" for clue in used) else 1
+def _beside_its_like(case: Case, answer: Answer, used: Sequence[Clue]) -> Answer:
+    """All copies of the run at once on the device: a probe is of one copy, a run that was measured is of all."""
+    if case.run.copies == 1 or (used and all(clue.evidence.kind != "probe" for clue in used)):
+        return answer
+    shared = _crowd(case, used)
+    times, alone = shared.times, answer.quantity
+    width = _together(_relative(alone), _relative(times))
+    because = f"{alone.because}; {times.because}"
+    quantity = around(alone.p50 * times.p50, width, source=weakest(alone.source, times.source), because=because)
+    return Answer(quantity, (*answer.assumptions, *shared.assumptions))
 
 
-def _sharing(copies: int) -> tuple[Assumption, ...]:
-    if copies == 1:
-        return ()
-    text = f"{copies} copies on one device are assumed to take {copies} times as long as one"
-    return (Assumption(text=text, change="run it once: a measured run of all copies replaces it"),)
+def _crowd(case: Case, used: Sequence[Clue]) -> Sharing:
+    """How much longer each of the copies takes; on a CPU they share its cores, and all of them are taken to be busy."""
+    copies = case.run.copies
+    if case.gpu.kind == "cpu":
+        text = f"{copies} copies on one CPU are assumed to take {copies} times as long as one"
+        assumption = Assumption(text=text, change="run it once: a measured run of all copies replaces it")
+        times = around(float(copies), SCALED, source="assumed", because=f"x{copies} for {copies} copies")
+        return Sharing(times, (assumption,))
+    measured = [clue.evidence.measurement.device_busy for clue in used if clue.evidence.measurement.device_busy]
+    roofline = step_seconds(case)
+    busy = median(measured) if measured else roofline.utilization if roofline else None
+    return sharing([busy] * copies, mode_on(case.gpu))
+
+
+def _relative(quantity: Quantity) -> Width:
+    return Width(quantity.p10 / quantity.p50, quantity.p90 / quantity.p50)
