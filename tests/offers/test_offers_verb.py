@@ -71,7 +71,7 @@ def test_the_seeds_filter_shows_what_is_not_stated_and_lets_none_of_it_pass(shel
     found = shell.json("experiment.yaml")
     assert found["offers"] == []
     assert found["schema"] == "gpuplan.offers/1"
-    assert {one["kind"] for one in found["refused"]} >= {"bad", "filtered", "unstated"}
+    assert {one["kind"] for one in found["refused"]} >= {"filtered", "unstated"}
 
 
 def test_an_own_table_is_among_them(shell: Shell) -> None:
@@ -80,9 +80,11 @@ def test_an_own_table_is_among_them(shell: Shell) -> None:
 
 
 def test_why_not(shell: Shell) -> None:
-    shown = shell.run("--gpu", "H100", "--why-not").stdout
+    (shell.folder / "mine.csv").write_text("GPU Name,GPUs,Price (USD/h),Date\nZ9000,1,0.60,2026-11-01\n")
+    shown = shell.run("--gpu", "H100", "--why-not", "--from", "mine.csv").stdout
     assert "another GPU, wished H100" in shown
     assert "unknown GPU" in shown
+    assert {one["kind"] for one in shell.json("--from", "mine.csv")["refused"]} >= {"bad"}
 
 
 def test_a_market_that_cannot_be_asked_is_named_and_the_rest_comes(shell: Shell) -> None:

@@ -25,6 +25,7 @@ VERBS = {
     "probe": "Measure this machine and the real command, briefly.",
     "trace": "What does a step of your own code hold? Without a GPU.",
     "fit": "Will it fit, with which batch, on which GPU, how many on a card?",
+    "price": "What would it cost, anywhere? On every GPU, at every place.",
     "plan": "What will it take? Memory, time, placement; changes nothing.",
     "apply": "Carry out a plan on this machine.",
     "watch": "Live table of the runs.",
@@ -36,6 +37,8 @@ VERBS = {
     "show": "Everything recorded of a run; schemas.",
     "gpus": "This machine's devices, and known accelerators.",
     "offers": "What can be rented or had, for how much, and why not the rest.",
+    "audit": "Does a document's arithmetic hold? Against itself, and against a spec.",
+    "diff": "What differs between two plan files.",
 }
 
 

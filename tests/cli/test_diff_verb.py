@@ -1,0 +1,195 @@
+"""`gpuplan diff` through the command line: what differs in words and for programs, and files that hold no plan."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sweep import Sweep
+
+from gpuplan.cli.main import main
+from gpuplan.model import Finding, Plan, Quantity
+from gpuplan.report.differences import compare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = """
+name: tiny
+command: python train.py --lr {lr} --rows {rows}
+settings: {rows: 64}
+vary: {lr: [0.1, 0.2]}
+seeds: [1]
+environment: {python: PYTHON}
+limits: {run: 60 s}
+"""
+
+
+class Here(Sweep):
+    """A sweep whose verbs run in this process: a plan file is all that is looked at."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(folder, SPEC)
+        self.capsys = capsys
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        said = self.capsys.readouterr()
+        assert left.value.code == code, said
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    sweep = Here(tmp_path, capsys)
+    sweep.run("plan", "-o", "a.json")
+    return sweep
+
+
+def plan_in(sweep: Sweep, name: str = "a.json") -> Plan:
+    return Plan.model_validate_json((sweep.folder / name).read_bytes())
+
+
+def keep(sweep: Sweep, name: str, plan: Plan) -> None:
+    (sweep.folder / name).write_text(plan.model_dump_json(by_alias=True))
+
+
+def spec_changes(answer: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {one["key"]: (one["before"], one["after"]) for one in answer["spec"]}
+
+
+def test_a_plan_is_the_same_as_itself(sweep: Sweep) -> None:
+    said = sweep.run("diff", "a.json", "a.json").stdout
+    assert said == "a.json and a.json: the same plan\n"
+    answer = sweep.json("diff", "a.json", "a.json")
+    assert (answer["schema"], answer["same"], answer["spec"]) == ("gpuplan.diff/1", True, [])
+
+
+def test_the_same_spec_planned_again_is_the_same_plan(sweep: Sweep) -> None:
+    sweep.run("plan", "-o", "again.json")
+    assert sweep.json("diff", "a.json", "again.json")["same"]
+
+
+def test_a_new_value_of_an_axis_adds_and_removes_runs(sweep: Sweep) -> None:
+    sweep.run("plan", "--set", "vary.lr=[0.1, 0.3]", "-o", "b.json")
+    answer = sweep.json("diff", "a.json", "b.json")
+    assert spec_changes(answer) == {"vary.lr": ([0.1, 0.2], [0.1, 0.3])}
+    assert (answer["runs"]["added"], answer["runs"]["removed"]) == (["lr0.3-s1"], ["lr0.2-s1"])
+    assert answer["runs"]["changed"] == []
+
+
+def test_a_changed_setting_changes_every_run_and_says_which(sweep: Sweep) -> None:
+    sweep.run("plan", "--set", "settings.rows=128", "--set", "limits.run='2 min'", "-o", "b.json")
+    answer = sweep.json("diff", "a.json", "b.json")
+    assert spec_changes(answer)["settings.rows"] == (64, 128)
+    assert "limits.run" in spec_changes(answer)
+    changes = [run["changes"] for run in answer["runs"]["changed"]]
+    assert changes == [[{"key": "settings.rows", "before": 64, "after": 128}]] * 2
+    said = sweep.run("diff", "a.json", "b.json").stdout
+    assert "2 runs changed" in said
+    assert "settings.rows" in said
+
+
+def test_runs_that_only_got_other_names_are_renamed(sweep: Sweep) -> None:
+    sweep.run("plan", "--set", "names=rate-{lr}-s{seed}", "-o", "b.json")
+    runs = sweep.json("diff", "a.json", "b.json")["runs"]
+    assert runs["renamed"][0] == {"before": "lr0.1-s1", "after": "rate-0.1-s1"}
+    assert (runs["added"], runs["removed"], runs["changed"]) == ([], [], [])
+
+
+def moved_to(plan: Plan, factor: float) -> Plan:
+    first = plan.estimates[0]
+    slower = first.duration_s.model_copy(
+        update={"p50": first.duration_s.p50 * factor, "p90": first.duration_s.p90 * factor}
+    )
+    return plan.model_copy(update={"estimates": (first.model_copy(update={"duration_s": slower}), *plan.estimates[1:])})
+
+
+def test_estimates_beyond_their_old_interval_stand_first_and_are_marked(sweep: Sweep) -> None:
+    plan = plan_in(sweep)
+    ratio = 1.5 * plan.estimates[0].duration_s.p90 / plan.estimates[0].duration_s.p50
+    within = plan.estimates[0].disk_bytes.model_copy(update={"p90": plan.estimates[0].disk_bytes.p90 + 1e9})
+    slower = moved_to(plan, ratio)
+    both = slower.estimates[0].model_copy(update={"disk_bytes": within})
+    keep(sweep, "b.json", slower.model_copy(update={"estimates": (both, *slower.estimates[1:])}))
+    moves = sweep.json("diff", "a.json", "b.json")["estimates"]
+    assert [(one["figure"], one["beyond"]) for one in moves] == [("duration_s", True), ("disk_bytes", False)]
+    assert moves[0]["runs"] == ["lr0.1-s1"]
+    assert moves[0]["ratio"] == pytest.approx(ratio)
+    assert "1 estimate beyond" in sweep.run("diff", "a.json", "b.json").stdout
+
+
+def test_verdict_place_machine_total_and_findings(sweep: Sweep) -> None:
+    plan = plan_in(sweep)
+    first, placed = plan.estimates[0], plan.placements[0]
+    memory = first.memory.model_copy(update={"fits": "NO FIT"})
+    finding = Finding(
+        severity="error", check="memory", message="too large", place="experiment.yaml:3:1", because="", fix="less"
+    )
+    cost = Quantity(p10=1, p50=2, p90=3, source="assumed", because="rent")
+    other = plan.model_copy(
+        update={
+            "estimates": (first.model_copy(update={"memory": memory}), *plan.estimates[1:]),
+            "placements": (placed.model_copy(update={"offer": "vast-7"}), *plan.placements[1:]),
+            "machine": plan.machine.model_copy(update={"cores": plan.machine.cores + 6}),
+            "totals": plan.totals.model_copy(update={"cost_usd": cost}),
+            "findings": (finding,),
+            "prices_as_of": "2026-11-01",
+        }
+    )
+    keep(sweep, "b.json", other)
+    answer = sweep.json("diff", "a.json", "b.json")
+    assert answer["fits"][0]["changes"][0]["after"] == "NO FIT"
+    assert answer["placements"][0]["after"].startswith("vast-7 machine 0")
+    assert answer["machine"] == [{"key": "cores", "before": plan.machine.cores, "after": plan.machine.cores + 6}]
+    assert [one["figure"] for one in answer["totals"]] == ["cost_usd"]
+    assert [one["check"] for one in answer["findings"]["new"]] == ["memory"]
+    assert len(answer["findings"]["gone"]) == len(plan.findings)
+    assert answer["prices"] == [{"key": "prices_as_of", "before": None, "after": "2026-11-01"}]
+    said = sweep.run("diff", "a.json", "b.json").stdout
+    assert "$2.00 ($1.00-$3.00)" in said
+    assert "New findings (1):" in said
+
+
+def test_memory_that_others_use_at_the_moment_is_no_difference(sweep: Sweep) -> None:
+    plan = plan_in(sweep)
+    busy = tuple(device.model_copy(update={"used_bytes": 10**9}) for device in plan.machine.devices)
+    assert compare(plan, plan.model_copy(update={"machine": plan.machine.model_copy(update={"devices": busy})})).same
+
+
+def test_files_that_hold_no_plan_are_named_with_what_they_are(sweep: Sweep) -> None:
+    whole = (sweep.folder / "a.json").read_text()
+    newer = whole.replace("gpuplan.plan/1", "gpuplan.plan/9")
+    files = {
+        "cut.json": (whole[: len(whole) // 2], "cut.json is cut off"),
+        "empty.json": ("", "empty.json is empty"),
+        "words.json": ("<html>", "words.json is not JSON"),
+        "newer.json": (newer, "another version of gpuplan (gpuplan.plan/9"),
+        "fit.json": ('{"schema": "gpuplan.fit/1"}', "is a gpuplan.fit/1 document, not a plan"),
+        "error.json": ('{"schema": "gpuplan.error/1", "error": {}}', "holds an error of gpuplan"),
+        "list.json": ("[1, 2]", "holds no plan"),
+        "other.json": ('{"schema": 7}', "is JSON, but not a plan"),
+        "edited.json": (whole.replace('"runs":', '"walks":', 1), "another version of gpuplan, or changed by hand"),
+        "nan.json": (whole.replace('"p50":', '"p50": NaN, "q":', 1), "changed by hand"),
+        "deep.json": ("[" * 100_000, "deep.json is not JSON"),
+    }
+    for name, (text, said) in files.items():
+        (sweep.folder / name).write_text(text)
+        told = sweep.run("diff", "a.json", name, code=2).stderr
+        assert said in told, name
+        assert "-> make it anew: gpuplan plan" in told
+
+
+def test_a_folder_a_missing_file_and_bytes_are_named(sweep: Sweep) -> None:
+    (sweep.folder / "bytes.json").write_bytes(b"\xff\xfe\0\0")
+    assert ".: " not in sweep.run("diff", ".", "a.json", code=2).stderr
+    assert ". is a folder" in sweep.run("diff", ".", "a.json", code=2).stderr
+    assert "none.json: No such file" in sweep.run("diff", "a.json", "none.json", code=2).stderr
+    assert "bytes.json is not JSON" in sweep.run("diff", "bytes.json", "a.json", code=2).stderr
+    error = json.loads(sweep.run("diff", "a.json", "none.json", "--json", code=2).stdout)
+    assert error["error"]["exit_code"] == 2

@@ -1,0 +1,126 @@
+"""Plans on what can be rented, as a user asks for them: options, limits, a table of offers, drift, and `price`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from sweep import Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = """
+name: rented
+command: python train.py --lr {lr}
+settings: {batch: 16, steps: 20000}
+vary: {lr: [0.1, 0.2]}
+seeds: [1, 2]
+environment: {python: PYTHON}
+roles: {micro_batch: batch, steps: steps, sequence: 256, learning_rate: lr}
+footprint: {model: {kind: decoder, layers: 12, d_model: 768, heads: 12, feedforward: 3072, vocabulary: 50257}}
+compute: {on: [vast, runpod], gpus: [RTX 4090]}
+"""
+TABLE = """gpu,gpus,price,place,available,billing_s,as_of
+RTX 4090,1,0.40,my-lab,4,1,2026-11-01
+A100 SXM 80GB,1,1.20,my-lab,2,1,2026-11-01
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    (tmp_path / "offers.csv").write_text(TABLE)
+    return Sweep(tmp_path, SPEC)
+
+
+def test_the_options_stand_on_the_screen_with_the_chosen_one_ticked(sweep: Sweep) -> None:
+    said = sweep.run("plan").stdout
+    assert "Ways to run it" in said
+    lines = said.splitlines()
+    header = next(line for line in lines if "Cost" in line and "Busy" in line)
+    assert header.index("Option") < header.index("Cost") < header.index("Time")
+    first = lines[lines.index(header) + 2]
+    assert "\N{CHECK MARK}" in first
+    assert "RTX 4090 at" in first
+    assert "above the least possible" in said
+    assert any(line.startswith("! ") and "price at" in line for line in lines)
+    assert "next: rent the machines of the ticked option" in said
+
+
+def test_the_plan_file_holds_options_and_prices_and_validates(sweep: Sweep) -> None:
+    schema = json.loads(sweep.run("show", "--schema", "plan").stdout)
+    first, second = (json.loads(sweep.run("plan", "--json").stdout) for _ in range(2))
+    jsonschema.validate(first, schema)
+    assert first == second
+    (chosen,) = [option for option in first["options"] if option["chosen"]]
+    assert first["options"][0] == chosen
+    assert first["totals"]["cost_usd"] == chosen["cost_usd"] == chosen["bill"]["total_usd"]
+    assert len(first["placements"]) == 4
+    assert {placement["offer"] for placement in first["placements"]} == {one["offer"] for one in chosen["machines"]}
+
+
+def test_short_options_are_keys_of_the_spec(sweep: Sweep) -> None:
+    plan = sweep.json("plan", "--on", "vast", "--gpu", "A100 80GB", "--budget", "90", "--deadline", "3 days")
+    experiment = plan["experiment"]
+    assert (experiment["compute"]["on"], experiment["compute"]["gpus"]) == (["vast"], ["A100 80GB"])
+    assert experiment["limits"]["budget"] == "90.0 USD"
+    assert {machine["gpu"] for machine in plan["options"][0]["machines"]} <= {"A100 SXM 80GB", "A100 PCIe 80GB"}
+
+
+def test_a_budget_that_does_not_pay_for_it_blocks_and_says_what_would(sweep: Sweep) -> None:
+    answer = sweep.json("plan", "--budget", "0.1", code=3)
+    (finding,) = [one for one in answer["findings"] if one["check"] == "budget"]
+    assert "none costs less than" in finding["because"]
+    assert not any(option["chosen"] for option in answer["options"])
+    assert answer["placements"] == []
+
+
+def test_a_table_of_ones_own_is_planned_with_apply_refuses_to_rent_and_a_price_that_moved_is_drift(
+    sweep: Sweep,
+) -> None:
+    sweep.write(SPEC.replace("compute: {on: [vast, runpod], gpus: [RTX 4090]}", ""))
+    words = ("plan", "--offers", "offers.csv", "--deadline", "2 h", "--cautious", "-o", "plan.json")
+    plan = sweep.json(*words)
+    assert {machine["place"] for machine in plan["options"][0]["machines"]} == {"my-lab"}
+    assert (plan["prices_as_of"], plan["cautious"]) == ("2026-11-01", True)
+    assert "gpuplan cannot run on my-lab yet" in sweep.run("apply", "plan.json", code=3).stderr
+    (sweep.folder / "offers.csv").write_text(TABLE.replace("0.40", "0.45"))
+    assert "offers or prices have changed" in sweep.run("apply", "plan.json", code=3).stderr
+
+
+def test_apply_of_a_rented_plan_keeps_refusing(sweep: Sweep) -> None:
+    assert "gpuplan cannot run on vast yet" in sweep.run("apply", "-y", code=3).stderr
+
+
+def test_a_local_spec_has_no_options(sweep: Sweep) -> None:
+    sweep.write(SPEC.replace("compute: {on: [vast, runpod], gpus: [RTX 4090]}", ""))
+    plan = sweep.json("plan")
+    assert (plan["options"], plan["advice"], plan["prices_as_of"]) == ([], [], None)
+    assert {placement["offer"] for placement in plan["placements"]} == {"local"}
+
+
+def test_a_place_that_nobody_knows_blocks(sweep: Sweep) -> None:
+    answer = sweep.json("plan", "--on", "vasst", code=3)
+    assert any(one["message"] == "nothing on offer is as wished" for one in answer["findings"])
+
+
+@pytest.mark.parametrize("words", [("--on", ","), ("--offers", "missing.csv"), ("--budget", "much")])
+def test_wrong_options_are_usage(sweep: Sweep, words: tuple[str, ...]) -> None:
+    assert sweep.json("plan", *words, code=2)["error"]["message"]
+
+
+def test_price_asks_everywhere_whatever_the_spec_says(sweep: Sweep) -> None:
+    answer = sweep.json("price", "--set", "compute.on=[local]", "--set", "compute.gpus=[]")
+    assert answer["schema"] == "gpuplan.price/1"
+    assert answer["options"][0]["chosen"]
+    kinds = [row["title"] for row in answer["by_gpu"]]
+    assert len(kinds) > 15
+    assert len(set(kinds)) == len(kinds)
+    places = {machine["place"] for row in answer["by_gpu"] for machine in row["machines"]}
+    assert len(places) > 3
+    assert "local" not in places
+    said = sweep.run("price", "--bill").stdout
+    assert "The cheapest on each GPU alone" in said
+    assert "The bill" in said
