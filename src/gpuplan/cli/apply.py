@@ -66,10 +66,10 @@ def _is_plan(path: Path) -> bool:
 
 
 def _saved_plan(path: Path, home: State, *, accept_drift: bool) -> Plan:
-    from gpuplan.flow.apply import read_plan  # noqa: PLC0415
     from gpuplan.flow.plan import drift, replan  # noqa: PLC0415
+    from gpuplan.flow.planfile import read_plan_file  # noqa: PLC0415
 
-    plan = read_plan(path)
+    plan = read_plan_file(path)
     changed = () if accept_drift else drift(plan, replan(plan, home))
     if changed:
         lines = "\n".join(f"  {text}" for text in changed)

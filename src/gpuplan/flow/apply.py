@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import ValidationError
-
 from gpuplan.command import PYTHONS, argv, fill, words
 from gpuplan.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
 from gpuplan.expand import shape_of
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from gpuplan.launch.ports import Conducted, Event
     from gpuplan.model import Experiment, Run, RunRecord
 
-__all__ = ["Applied", "apply", "create_inputs", "read_plan", "site_of", "threads_of"]
+__all__ = ["Applied", "apply", "create_inputs", "site_of", "threads_of"]
 
 CREATE_TIMEOUT_S = 3600
 
@@ -50,19 +48,6 @@ class Applied(NamedTuple):
             return EXIT_INTERRUPTED
         failed = any(state != "finished" for state in self.conducted.states.values())
         return EXIT_RUNS_FAILED if failed or self.conducted.held or self.conducted.brake else 0
-
-
-def read_plan(path: Path) -> Plan:
-    """The plan in a file that `gpuplan plan -o` wrote. Raises UserError."""
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        hint = "make it anew: gpuplan plan SPEC -o plan.json"
-        raise UserError(f"{path} is no plan of this gpuplan: {where}: {first['msg']}", hint=hint) from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", hint="gpuplan plan SPEC -o plan.json writes one") from None
 
 
 def apply(plan: Plan, state: State, *, on_event: Callable[[Event], None]) -> Applied:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import TypeAdapter
 
 from gpuplan.errors import SpecError
 from gpuplan.estimate import estimate
 from gpuplan.expand import expand
-from gpuplan.model import Fingerprints, Plan
+from gpuplan.flow.prints import fingerprints
+from gpuplan.model import Plan
 from gpuplan.place import place
 from gpuplan.spec import Spec, load
 from gpuplan.verify import verify
 from gpuplan.world import capture
+from gpuplan.world.asked import Asked, asked_of, is_asked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +25,23 @@ if TYPE_CHECKING:
 __all__ = ["drift", "make_plan", "plan", "replan"]
 
 
-def make_plan(spec: Spec, state: State) -> Plan:
-    """Look at the world once, and plan. Changes nothing."""
+def make_plan(spec: Spec, state: State, *, asked: Asked | None = None) -> Plan:
+    """Look at the world once, and plan; `asked` is what to look at beside what the spec names. Changes nothing."""
+    asked = asked or Asked()
     refuse_expectations(spec)
     runs = expand(spec.experiment)
     with state.reading() as store:
         world = capture(spec, runs, state=state.folder, store=store)
-    return plan(spec, runs, world)
+    if not is_asked(spec.experiment, asked):
+        return plan(spec, runs, world)
+    from gpuplan.flow.priced import priced  # noqa: PLC0415  0.1 s that a plan for this machine does not pay
+    from gpuplan.world.market import with_offers  # noqa: PLC0415
+
+    return priced(spec, runs, with_offers(world, spec.experiment, asked), asked=asked)
 
 
 def plan(spec: Spec, runs: Sequence[Run], world: World) -> Plan:
-    """The plan for `runs` in `world`: the same arguments give the same plan to the byte."""
+    """The plan for `runs` on this machine: the same arguments give the same plan to the byte."""
     experiment = spec.experiment
     estimates = tuple(estimate(run, experiment, gpu, world) for run in runs for gpu in _devices(world))
     findings = verify(experiment, runs, world=world, estimates=estimates)
@@ -46,7 +51,7 @@ def plan(spec: Spec, runs: Sequence[Run], world: World) -> Plan:
         spec_path=spec.path,
         base=str(spec.base),
         overrides=spec.overrides,
-        fingerprints=_fingerprints(spec, world),
+        fingerprints=fingerprints(spec, world),
         prices_as_of=None,
         machine=world.machine,
         runs=tuple(runs),
@@ -77,7 +82,7 @@ def replan(plan: Plan, state: State) -> Plan:
         spec = load(str(file), plan.overrides)._replace(path=plan.spec_path)
     else:
         spec = Spec(plan.experiment, plan.spec_path, Path(plan.base), plan.fingerprints.spec, {}, plan.overrides)
-    return make_plan(spec, state)
+    return make_plan(spec, state, asked=asked_of(plan))
 
 
 def drift(plan: Plan, now: Plan) -> tuple[str, ...]:
@@ -100,24 +105,6 @@ def drift(plan: Plan, now: Plan) -> tuple[str, ...]:
 def _devices(world: World) -> list[Gpu]:
     """The distinct kinds of device of this machine."""
     return [world.gpus[name] for name in dict.fromkeys(device.gpu for device in world.machine.devices)]
-
-
-def _fingerprints(spec: Spec, world: World) -> Fingerprints:
-    files = {path: fact.digest if fact.exists else "" for path, fact in world.files.items()}
-    machine = world.machine.model_copy(
-        update={"devices": tuple(device.model_copy(update={"used_bytes": 0}) for device in world.machine.devices)}
-    )
-    return Fingerprints(
-        spec=spec.digest,
-        machine=_hash(machine),
-        inputs=dict(sorted(files.items())),
-        offers=_hash(world.offers),
-        evidence=_hash(sorted(fact.id for fact in world.evidence)),
-    )
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(TypeAdapter(object).dump_json(value)).hexdigest()[:16]
 
 
 def _machine_words(plan: Plan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpuplan.estimate.classes import classes_of
 from gpuplan.expand import expand
 from gpuplan.flow.apply import create_inputs, site_of, threads_of
 from gpuplan.flow.plan import make_plan
@@ -61,14 +62,9 @@ def probe(
 
 
 def kinds_of_run(plan: Plan, *, with_ranks: bool) -> list[Run]:
-    """One run of each kind: those that differ by seed or learning rate alone cost the same. Small gangs first."""
-    neutral = plan.experiment.roles.learning_rate
-    kinds: dict[str, Run] = {}
-    for run in plan.runs:
-        settings = {name: value for name, value in run.settings.items() if name != neutral}
-        if run.train and (run.ranks == 1 or with_ranks) and run.control is None:
-            kinds.setdefault(repr((run.command, run.ranks, sorted(settings.items()))), run)
-    return sorted(kinds.values(), key=lambda run: run.ranks)
+    """One run of each cost class, controls left out. Small gangs first."""
+    asked = [run for run in plan.runs if run.train and (run.ranks == 1 or with_ranks) and run.control is None]
+    return sorted((alike[0] for alike in classes_of(asked, plan.experiment)), key=lambda run: run.ranks)
 
 
 def _device_rates(spec: Spec, world: World) -> Gpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gpuplan.expand import count
@@ -11,7 +12,7 @@ from gpuplan.units import format_bytes, format_duration, format_range, format_us
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gpuplan.model import Estimate, Finding, Plan, Quantity, Run
+    from gpuplan.model import Assumption, Estimate, Finding, Plan, Quantity, Run
 
 __all__ = ["assumptions", "finding_lines", "headline", "plan_table", "schedule_table", "totals_line"]
 
@@ -74,10 +75,9 @@ def schedule_table(plan: Plan) -> Table:
 def totals_line(plan: Plan) -> str:
     """`2 devices of this machine  3m05s (2m40s-4m10s)  $0.00  31 MiB on disk`."""
     totals = plan.totals
-    device = plan.machine.devices[0].gpu if plan.machine.devices else plan.machine.cpu
     return "   ".join(
         [
-            f"{len(plan.machine.devices)} x {device}",
+            _where(plan),
             f"makespan {_range(totals.makespan_s, format_duration)}",
             f"cost {_range(totals.cost_usd, format_usd)}",
             f"disk {_range(totals.disk_bytes, format_bytes)}",
@@ -87,10 +87,10 @@ def totals_line(plan: Plan) -> str:
 
 def assumptions(plan: Plan) -> tuple[str, ...]:
     """What the estimates take for granted, each once, with what changes it and how many runs it concerns."""
-    runs_by_text: dict[str, int] = {}
+    runs_by_text: dict[str, int] = {_changed(assumption): len(plan.estimates) for assumption in plan.assumptions}
     for estimate in plan.estimates:
         for assumption in estimate.assumptions:
-            text = f"{assumption.text}{f' -> {assumption.change}' if assumption.change else ''}"
+            text = _changed(assumption)
             runs_by_text[text] = runs_by_text.get(text, 0) + 1
     total = len(plan.estimates)
     return tuple(text if runs == total else f"{text} ({runs} of {total} runs)" for text, runs in runs_by_text.items())
@@ -107,12 +107,31 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
             yield f"    -> {finding.fix}"
 
 
+def _changed(assumption: Assumption) -> str:
+    return f"{assumption.text}{f' -> {assumption.change}' if assumption.change else ''}"
+
+
 def _alike(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         identity = repr((run.stage, run.control, run.ranks, run.copies, sorted(run.settings.items()), run.command))
         groups.setdefault(identity, []).append(run)
     return list(groups.values())
+
+
+def _where(plan: Plan) -> str:
+    """`2 x L40`, of this machine or of what the plan rents."""
+    chosen = next((option for option in plan.options if option.chosen), None)
+    if chosen is not None:
+        at_once: Counter[str] = Counter()
+        for stage in dict.fromkeys(machine.stage for machine in chosen.machines):
+            of_stage = [machine for machine in chosen.machines if machine.stage == stage]
+            at_once |= sum((Counter({one.gpu: one.machines * one.gpu_count}) for one in of_stage), Counter())
+        return " + ".join(f"{count} x {gpu}" for gpu, count in at_once.items())
+    if plan.options:
+        return "no plan within the limits"
+    device = plan.machine.devices[0].gpu if plan.machine.devices else plan.machine.cpu
+    return f"{len(plan.machine.devices)} x {device}"
 
 
 def _based_on(estimate: Estimate) -> str:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gpuplan import data
-from gpuplan.model import Offer, World
+from gpuplan.model import World
 from gpuplan.observe.machine import find_machine
+from gpuplan.offers.local import Local
 from gpuplan.verify.wanted import inputs_of, wanted
 from gpuplan.world.files import file_fact
 from gpuplan.world.programs import interpreter, program_fact, workdir_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gpuplan.model import Device, Evidence, Experiment, Footprint, Gpu, Machine, Run
+    from gpuplan.model import Evidence, Experiment, Footprint, Run
     from gpuplan.spec import Spec
     from gpuplan.store import Store
 
@@ -58,25 +59,9 @@ def look_at_machine(experiment: Experiment | None, runs: Sequence[Run], *, store
         today=datetime.now(UTC).date().isoformat(),
         machine=found.machine,
         gpus=known,
-        offers=(local_offer(found.machine, known),),
+        offers=tuple(Local(found.machine).items()),
         evidence=evidence,
         oddities=found.findings,
-    )
-
-
-def local_offer(machine: Machine, known: dict[str, Gpu]) -> Offer:
-    """This machine as something one can have, for nothing."""
-    device: Device = machine.devices[0]
-    source = known[device.gpu].source if device.gpu in known else "this machine"
-    return Offer(
-        id="local",
-        place="local",
-        gpu=device.gpu,
-        gpu_count=len(machine.devices),
-        price_usd_per_h=0.0,
-        available=1,
-        as_of="now",
-        source=source,
     )
 
 
