@@ -65,7 +65,7 @@ def test_bad_options(sweep: Sweep, words: tuple[str, ...]) -> None:
 
 def test_a_plan_file_of_something_else(sweep: Sweep) -> None:
     (sweep.folder / "plan.json").write_text('{"schema": "gpuplan.plan/1", "runs": 5}')
-    assert "is no plan of this gpuplan" in sweep.run("apply", "plan.json", code=2).stderr
+    assert "plan.json was written by another version of gpuplan" in sweep.run("apply", "plan.json", code=2).stderr
 
 
 def test_a_store_that_is_no_store(sweep: Sweep) -> None:

@@ -18,7 +18,6 @@ from gpuplan.launch.conduct import conduct
 from gpuplan.launch.local import LocalLauncher
 from gpuplan.launch.prepare import Site
 from gpuplan.learn import evidence_of
-from gpuplan.model import Plan
 from gpuplan.units import format_duration
 from gpuplan.world import interpreter, workdir_of
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from gpuplan.flow.state import State
     from gpuplan.launch.ports import Conducted, Event
-    from gpuplan.model import Experiment, Run, RunRecord
+    from gpuplan.model import Experiment, Plan, Run, RunRecord
 
 __all__ = ["Applied", "apply", "create_inputs", "site_of", "threads_of"]
 
