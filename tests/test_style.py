@@ -25,7 +25,7 @@ IMPURE = frozenset({
     "http", "asyncio", "threading", "multiprocessing", "signal", "sqlite3", "torch", "numpy", "io", "glob", "platform",
     "getpass",
 })  # fmt: skip
-HEAVY = ("pydantic", "ruamel", "rich", "sqlite3", "torch", "numpy", "json.tool", "asyncio", "email", "http")
+HEAVY = ("pydantic", "ruamel", "rich", "sqlite3", "torch", "numpy", "highspy", "json.tool", "asyncio", "email", "http")
 LONGEST_FILE, LONGEST_FUNCTION, P90_FUNCTION, MEDIAN_FUNCTION = 400, 80, 35, 8
 LONG_FILES = frozenset({"model.py"})
 

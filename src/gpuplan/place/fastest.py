@@ -1,0 +1,88 @@
+"""The fastest plan within a budget: the deadline is halved in upon, from both sides. It reads no clock."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gpuplan.place.assign import assigned
+from gpuplan.place.cheapest import cheaper_of
+from gpuplan.place.greedy import greedy
+from gpuplan.place.milp import mix_of, relaxed_cost_usd
+from gpuplan.place.moves import ruined
+from gpuplan.place.owned import is_owned, spread
+from gpuplan.place.search import horizon_s
+from gpuplan.place.solution import bounded, solution_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuplan.place.fleet import Fleet
+    from gpuplan.place.problem import Goal, Solution
+    from gpuplan.place.search import Search
+    from gpuplan.place.tables import Tables
+
+__all__ = ["bound_makespan_s", "faster"]
+
+PRECISION = 0.002
+"""Of the makespan: how closely the deadline is halved in upon."""
+ROUNDS = 25
+
+
+def faster(tables: Tables, goal: Goal, search: Search) -> Iterator[Solution]:
+    """Plans within the budget, each faster than the last; none if none was found. The deadline is not looked at."""
+    if is_owned(tables):
+        yield from spread(tables, goal, search)
+        return
+    horizon = horizon_s(tables)
+    best = _within_budget(tables, horizon, goal, search, whole=True)
+    if best is None:
+        return
+    yield solution_of(best, goal, method="list schedule")
+    low_s = bound_makespan_s(tables, goal.budget_usd, search, at_most_s=best.end_s)
+    yield bounded(solution_of(best, goal, method="mix"), goal, makespan_s=low_s)
+    for whole in (False, True):
+        for better in _halved(tables, goal, search, best=best, low_s=low_s, whole=whole):
+            best = better
+            yield bounded(solution_of(best, goal, method="mix, deadline halved"), goal, makespan_s=low_s)
+
+
+def bound_makespan_s(tables: Tables, budget_usd: float, search: Search, *, at_most_s: int) -> int:
+    """A time such that no plan within the budget is over sooner, halved in upon with the linear program's bound."""
+    low_s, high_s = 0, at_most_s
+    while high_s - low_s > max(1, PRECISION * high_s) and search.keep_going():
+        middle_s = (low_s + high_s) // 2
+        needed_usd = relaxed_cost_usd(tables, middle_s)
+        if math.isinf(needed_usd) or needed_usd > budget_usd:
+            low_s = middle_s
+        else:
+            high_s = middle_s
+    return low_s + 1 if low_s else 0
+
+
+def _halved(tables: Tables, goal: Goal, search: Search, *, best: Fleet, low_s: int, whole: bool) -> Iterator[Fleet]:
+    """Ever faster fleets: a deadline that can be met becomes the upper end, one that cannot the lower."""
+    high_s = best.end_s
+    while high_s - low_s > max(1, PRECISION * high_s) and search.keep_going():
+        middle_s = (low_s + high_s) // 2
+        fleet = _within_budget(tables, middle_s, goal, search, whole=whole)
+        if fleet is None:
+            low_s = middle_s
+        else:
+            high_s = fleet.end_s
+            yield fleet
+
+
+def _within_budget(tables: Tables, deadline_s: int, goal: Goal, search: Search, *, whole: bool) -> Fleet | None:
+    """A fleet that keeps both limits, by the least means that find one: list schedule, mix, moves."""
+    affordable_usd = goal.budget_usd - tables.extra_usd
+    fleet = greedy(tables, deadline_s)
+    if fleet is not None and fleet.cost_usd <= affordable_usd:
+        return fleet
+    mix = mix_of(tables, deadline_s, effort=search.effort, relaxed=not whole)
+    if mix.bound_usd > goal.budget_usd or not mix.bundles:
+        return None
+    fleet = cheaper_of(fleet, assigned(tables, deadline_s, mix=mix))
+    if fleet is not None and fleet.cost_usd > affordable_usd:
+        fleet = ruined(fleet, rounds=ROUNDS, keep_going=search.keep_going, enough_usd=affordable_usd)
+    return fleet if fleet is not None and fleet.cost_usd <= affordable_usd else None
