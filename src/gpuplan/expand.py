@@ -26,6 +26,7 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 MAX_NAME = 100
 LARGEST_COUNT = 10**15
 """Rows or steps; more than any program ever counted."""
+SAY_NO = frozenset({"", "0", "false", "no", "off", "none", "null"})
 
 
 class Count(NamedTuple):
@@ -63,6 +64,10 @@ class Shape(NamedTuple):
     warmup_steps: int | None
     precision: str | None
     threads: int | None
+    workers: int | None = None
+    load_s: float | None = None
+    """CPU seconds to load a row."""
+    compiles: bool = False
 
 
 def count(experiment: Experiment) -> Count:
@@ -123,6 +128,9 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
         warmup_steps=_whole(run.value_of(roles.warmup_steps)),
         precision=str(precision) if precision is not None else None,
         threads=_whole(run.value_of(roles.threads)),
+        workers=_whole(run.value_of(roles.workers)),
+        load_s=_number(run.value_of(roles.load_s)),
+        compiles=_is_said(run.value_of(roles.compile)),
     )
 
 
@@ -136,6 +144,11 @@ def _number(value: Scalar | None) -> float | None:
 def _whole(value: Scalar | None) -> int | None:
     number = _number(value)
     return int(number) if number is not None and number == int(number) else None
+
+
+def _is_said(value: Scalar | None) -> bool:
+    """A true value, or the name of a mode such as `max-autotune`."""
+    return value.strip().lower() not in SAY_NO if isinstance(value, str) else bool(value)
 
 
 def _zip_length(experiment: Experiment) -> int:

@@ -155,6 +155,10 @@ class Roles(Noun):
     precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16")
     threads: Key | Count | None = Field(default=None, description="CPU threads of one rank")
     workers: Key | Count | None = Field(default=None, description="processes of one rank that load data")
+    load_s: Key | Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="CPU seconds to load one row, on one core"
+    )
+    compile: Key | bool | None = Field(default=None, description="whether torch.compile or its like compiles the model")
     learning_rate: Key | float | None = None
 
 
@@ -651,6 +655,9 @@ class Assumption(Noun):
     change: str = ""
 
 
+Bound: TypeAlias = Literal["compute", "bandwidth", "launch", "loading", "communication"]
+
+
 class Estimate(Noun):
     """What one run means on one GPU."""
 
@@ -662,6 +669,15 @@ class Estimate(Noun):
     duration_s: Quantity
     disk_bytes: Quantity
     assumptions: tuple[Assumption, ...] = ()
+    throughput_samples_per_s: float | None = Field(default=None, description="of all ranks and copies together")
+    throughput_tokens_per_s: float | None = Field(default=None, description="the same, padding counted as tokens")
+    bound: Bound | None = Field(default=None, description="what rules the time of a step; None: not known")
+    utilization: float | None = Field(
+        default=None, ge=0, le=1, description="share of a step in which the device works, all copies together"
+    )
+    mfu: float | None = Field(
+        default=None, ge=0, le=1, description="model FLOPs of a step, as a share of the device's dense peak"
+    )
 
 
 class Finding(Noun):

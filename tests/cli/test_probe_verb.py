@@ -29,11 +29,11 @@ def processes_in(folder: Path) -> list[str]:
 def test_a_probe_measures_the_real_command_and_leaves_nothing_behind(sweep: Sweep) -> None:
     answer = sweep.json("probe", "--seconds", "1")
     assert answer["device"]["checked"] in {"measured", "assumed"}
-    assert [fact["kind"] for fact in answer["evidence"]] == ["probe", "probe"]
+    assert [fact["kind"] for fact in answer["evidence"]] == ["probe"], "seeds and learning rates cost the same"
     assert all(fact["measurement"]["step_s"] > 0.001 for fact in answer["evidence"])
     assert processes_in(sweep.folder) == []
     plan = sweep.json("plan")
-    assert plan["estimates"][0]["step_s"]["source"] == "measured"
+    assert {estimate["step_s"]["source"] for estimate in plan["estimates"]} == {"measured"}
     assert plan["totals"]["finished"] == 0
 
 

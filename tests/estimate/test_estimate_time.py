@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +24,10 @@ from hypothesis import strategies as st
 from gpuplan.data.derates import shipped_tables
 from gpuplan.estimate.case import case_of
 from gpuplan.estimate.evidence import clues_of
+from gpuplan.estimate.pace import throughput
 from gpuplan.estimate.roofline import DERATE, Roofline, step_seconds, work_of
-from gpuplan.estimate.scaling import Point, affine
-from gpuplan.estimate.time import mean_step_s, step_time, throughput
+from gpuplan.estimate.scaling import Point, affine, on_ranks
+from gpuplan.estimate.time import mean_step_s, step_time
 from gpuplan.estimate.transfer import Chip, chip_of, transfer
 from gpuplan.model import Evidence, Experiment, Gpu, Line, Measurement, Operators, Quantity, Roles
 
@@ -316,7 +318,16 @@ def test_one_point_or_a_falling_line_is_no_line() -> None:
     assert affine([Point(8, 2.0), Point(16, 1.0)], 32) is None
 
 
-def test_other_ranks_may_not_help_at_all() -> None:
-    found = step(fact(ranks=1, measured={"step_s": 0.1, "steps": 20}), asked=experiment(ranks=2))
-    assert found.p50 < 0.1
-    assert found.p90 >= 0.1
+def test_other_ranks_are_less_sure_by_what_they_cost_each_other() -> None:
+    two, half = experiment(ranks=2), with_settings(batch=16)
+    found, alone = step(fact(measured={"step_s": 0.1}), asked=two), step(fact(measured={"step_s": 0.1}), asked=half)
+    ranked = on_ranks(case_of(first_run(two), two, gpu=CPU, world=world()), alone.p50)
+    assert found.p50 == pytest.approx(alone.p50 * ranked.slow)
+    low, high = relative_width(found)
+    assert math.log(high) == pytest.approx(math.hypot(math.log(1.3), math.log(ranked.width.high)), abs=0.002)
+    assert math.log(low) == pytest.approx(-math.hypot(math.log(0.7), math.log(ranked.width.low)), abs=0.002)
+
+
+def test_from_several_ranks_to_one_is_as_unsure_as_the_other_way() -> None:
+    measured = fact(ranks=2, settings={"batch": 64}, measured={"step_s": 0.1})
+    assert relative_width(step(measured))[1] > 1.3

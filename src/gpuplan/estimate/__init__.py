@@ -13,6 +13,8 @@ from gpuplan.estimate.disk import disk
 from gpuplan.estimate.duration import duration
 from gpuplan.estimate.evidence import clues_of
 from gpuplan.estimate.memory import memory
+from gpuplan.estimate.pace import bound_of, mfu_of, throughput
+from gpuplan.estimate.roofline import step_seconds
 from gpuplan.estimate.time import step_time
 from gpuplan.model import Estimate
 
@@ -30,6 +32,7 @@ def estimate(run: Run, experiment: Experiment, gpu: Gpu, world: World) -> Estima
     step = step_time(case, clues)
     whole = duration(case, clues, step_s=step.quantity)
     space = disk(case, clues, training_s=step.quantity.p50 * (case.steps or 0))
+    roofline, pace = step_seconds(case), throughput(case, step.quantity.p50)
     assumptions = (*peak.assumptions, *step.assumptions, *whole.assumptions, *space.assumptions)
     return Estimate(
         run=run.name,
@@ -40,4 +43,9 @@ def estimate(run: Run, experiment: Experiment, gpu: Gpu, world: World) -> Estima
         duration_s=whole.quantity,
         disk_bytes=space.quantity,
         assumptions=tuple(dict.fromkeys(assumptions)),
+        throughput_samples_per_s=pace.samples_per_s if pace else None,
+        throughput_tokens_per_s=pace.tokens_per_s if pace else None,
+        bound=bound_of(case, roofline, waits=step.waits),
+        utilization=step.utilization,
+        mfu=mfu_of(case, roofline, step.quantity.p50),
     )

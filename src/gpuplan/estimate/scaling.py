@@ -65,10 +65,11 @@ HALVES = {"fp16", "bf16"}
 
 
 class Ratio(NamedTuple):
-    """The step time of one case over that of another, and by what rule."""
+    """The step time of one case over that of another, by what rule, and how sure it is what ranks cost each other."""
 
     value: float
     because: str
+    width: Width = Width(1.0, 1.0)
 
 
 class Point(NamedTuple):
@@ -121,7 +122,8 @@ def ratio(now: Case, then: Case, *, measured_s: float | None = None) -> Ratio:
     after = on_ranks(now, alone * work.value if alone else None)
     value = work.value * after.slow / before.slow
     said = f"; {after.because}" if now.run.ranks > 1 else f"; taken off: {before.because}"
-    return Ratio(value, work.because + said)
+    width = Width(1.0, 1.0) if now.run.ranks == then.run.ranks else max(before.width, after.width, key=_reach)
+    return Ratio(value, work.because + said, width)
 
 
 def on_ranks(case: Case, alone_s: float | None = None) -> Ranked:
@@ -130,6 +132,10 @@ def on_ranks(case: Case, alone_s: float | None = None) -> Ranked:
     `alone_s` is an optimizer step with all its accumulated passes: its gradients are exchanged once.
     """
     return _ranked(case, alone_s, topology_of(case))
+
+
+def _reach(width: Width) -> float:
+    return width.high / width.low
 
 
 def _ranked(case: Case, alone_s: float | None, topology: Topology) -> Ranked:

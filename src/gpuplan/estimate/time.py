@@ -26,12 +26,14 @@ from gpuplan.estimate.answers import (
     around,
     weakest,
 )
+from gpuplan.estimate.loading import device_seconds, loading, waited, with_loading
+from gpuplan.estimate.pace import paced
 from gpuplan.estimate.roofline import regime_of, step_seconds
 from gpuplan.estimate.scaling import LINEAR_RANKS, Point, Ratio, affine, differs_in_batch_only, on_ranks, ratio
 from gpuplan.estimate.sharing import Sharing, mode_on, sharing
 from gpuplan.estimate.transfer import RESIDUAL_WEIGHT, chip_of, towards, transfer
 from gpuplan.footprint import Unknown
-from gpuplan.units import format_count, format_duration, format_number
+from gpuplan.units import format_duration, format_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from gpuplan.estimate.evidence import Clue, Clues
     from gpuplan.model import Measurement, Quantity
 
-__all__ = ["Throughput", "mean_step_s", "step_time", "throughput"]
+__all__ = ["StepTime", "mean_step_s", "step_time"]
 
 ASSUMED_STEP_S = 0.5
 ASSUMED_RATES: dict[str, dict[str, object]] = {
@@ -55,11 +57,25 @@ FAR = 4.0
 PROBE = Assumption(text="the step time was not measured at this size", change="`gpuplan probe` measures it")
 
 
-class Throughput(NamedTuple):
-    """What all ranks get through in a second."""
+class StepTime(NamedTuple):
+    """Seconds of one optimizer step, and what was taken for granted.
 
-    samples_per_s: float
-    tokens_per_s: float | None
+    `utilization` is the share of it in which the device works, all copies together, None where that is not known;
+    `waits` says that loading is the larger part of it.
+    """
+
+    quantity: Quantity
+    assumptions: tuple[Assumption, ...]
+    utilization: float | None = None
+    waits: bool = False
+
+
+class _Found(NamedTuple):
+    """A step of one copy alone, and the facts that it was made from; `is_whole`: its wait for data is in it."""
+
+    answer: Answer
+    used: Sequence[Clue] = ()
+    is_whole: bool = False
 
 
 class _Scaled(NamedTuple):
@@ -67,9 +83,20 @@ class _Scaled(NamedTuple):
     ratio: Ratio
 
 
-def step_time(case: Case, clues: Clues) -> Answer:
+def step_time(case: Case, clues: Clues) -> StepTime:
     """Seconds of one optimizer step of `case`, all copies of the run sharing the device."""
-    return _measured(case, clues) or _scaled(case, clues) or _closed_form(case) or _assumed(case)
+    found = _measured(case, clues) or _scaled(case, clues) or _closed_form(case) or _assumed(case)
+    busy = _busy(case, found)
+    beside = _beside_its_like(case, found, busy)
+    if found.is_whole:
+        waits = any(waited(clue) for clue in found.used)
+        return _whole(case, found, beside, busy=busy, waits=waits)
+    load = loading(case, clues)
+    if load is None:
+        return _whole(case, found, _with_pace(case, beside), busy=busy)
+    loaded = with_loading(beside.quantity, load)
+    answer = Answer(loaded.quantity, (*beside.assumptions, *load.assumptions))
+    return _whole(case, found, _with_pace(case, answer), busy=busy, waits=loaded.rules)
 
 
 def mean_step_s(measurement: Measurement) -> float | None:
@@ -89,22 +116,22 @@ def _steps_of_an_epoch(measurement: Measurement) -> float | None:
     return by_rank[0] * measurement.world_size / batch if by_rank and batch else None
 
 
-def _measured(case: Case, clues: Clues) -> Answer | None:
+def _measured(case: Case, clues: Clues) -> _Found | None:
     timed = _timed(clues.same)
     runs = [clue for clue in timed if clue.evidence.kind != "probe"]
     used = runs or timed
     if not used:
         return None
-    seconds = median(_step_s(clue) for clue in used)
+    seconds = median(_mean_s(clue) for clue in used)
     what = f"{len(used)} {'run' if runs else 'probe'}{'s' * (len(used) > 1)}"
     because = (
         f"measured: {format_duration(seconds)} a step on {case.gpu.name} in {what}, newest {used[0].evidence.taken}"
     )
     quantity = around(seconds, MEASURED_RUN if runs else MEASURED_PROBE, source="measured", because=because)
-    return _beside_its_like(case, Answer(quantity), used)
+    return _Found(Answer(quantity), used, is_whole=True)
 
 
-def _scaled(case: Case, clues: Clues) -> Answer | None:
+def _scaled(case: Case, clues: Clues) -> _Found | None:
     fitted = _fitted(case, [*_timed(clues.same), *_timed(clues.near)])
     if fitted:
         return fitted
@@ -112,13 +139,10 @@ def _scaled(case: Case, clues: Clues) -> Answer | None:
     if not timed:
         return _transferred(case, _timed(clues.elsewhere))
     clue, factor = min((_Scaled(clue, _sized(case, clue)) for clue in timed), key=_distance)
-    width = _width(factor.value)
-    if clue.evidence.ranks != case.run.ranks:
-        width = _as_far_as_no_speedup(width, factor.value)
-    return _from(case, clue, factor, width)
+    return _from(case, clue, factor, _together(_width(factor.value), factor.width))
 
 
-def _transferred(case: Case, timed: Sequence[Clue]) -> Answer | None:
+def _transferred(case: Case, timed: Sequence[Clue]) -> _Found | None:
     """From a log of the program on another GPU: first to this size there, then to this GPU.
 
     Of several GPUs the one with the narrowest way here counts.
@@ -140,7 +164,7 @@ class _Way(NamedTuple):
 def _way(case: Case, clue: Clue) -> _Way:
     there = replace(case, gpu=clue.case.gpu)
     sized = _sized(there, clue)
-    at_size = _width(sized.value) if clue.differs else Width(1.0, 1.0)
+    at_size = _together(_width(sized.value), sized.width) if clue.differs else Width(1.0, 1.0)
     precision = _precision(case)
     source, target = chip_of(there.gpu, precision), chip_of(case.gpu, precision)
     if source is None or target is None:
@@ -208,17 +232,16 @@ def _together(first: Width, second: Width) -> Width:
     return Width(math.exp(-low), math.exp(high))
 
 
-def _from(case: Case, clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> Answer:
-    seconds = _step_s(clue) * factor.value
+def _from(case: Case, clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> _Found:
     because = (
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
-        f"({_what_differs(clue)}), {factor.because}{_pace(case, seconds)}"
+        f"({_what_differs(clue)}), {factor.because}"
     )
-    quantity = around(seconds, width, source="scaled", because=because)
-    return _beside_its_like(case, Answer(quantity, (PROBE, *assumptions, *_ranks(clue))), [clue])
+    quantity = around(_step_s(clue) * factor.value, width, source="scaled", because=because)
+    return _Found(Answer(quantity, (PROBE, *assumptions, *_ranks(clue))), [clue])
 
 
-def _fitted(case: Case, clues: Sequence[Clue]) -> Answer | None:
+def _fitted(case: Case, clues: Sequence[Clue]) -> _Found | None:
     alike = [clue for clue in clues if differs_in_batch_only(clue, case) and clue.case.rows]
     points = [Point(float(clue.case.rows or 0), _step_s(clue)) for clue in alike]
     seconds = affine(points, float(case.rows)) if case.rows else None
@@ -229,46 +252,26 @@ def _fitted(case: Case, clues: Sequence[Clue]) -> Answer | None:
     near = min(sizes) / 2 <= (case.rows or 0) <= 2 * max(sizes)
     width = FITTED if near else SCALED
     quantity = around(seconds, width, source="scaled", because=because)
-    return _beside_its_like(case, Answer(quantity, (PROBE,)), alike)
+    return _Found(Answer(quantity, (PROBE,)), alike)
 
 
-def _closed_form(case: Case) -> Answer | None:
+def _closed_form(case: Case) -> _Found | None:
     roofline = step_seconds(case)
     if roofline is None:
         return None
     ranked = on_ranks(case, roofline.seconds)
-    seconds = roofline.seconds * ranked.slow
     width = _together(_fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM, ranked.width)
-    because = roofline.because + (f"; {ranked.because}" if case.run.ranks > 1 else "") + _pace(case, seconds)
-    quantity = around(seconds, width, source="closed_form", because=because)
+    because = roofline.because + (f"; {ranked.because}" if case.run.ranks > 1 else "")
+    quantity = around(roofline.seconds * ranked.slow, width, source="closed_form", because=because)
     ranks = (ranked.assumption,) if case.run.ranks > 1 else ()
-    return _beside_its_like(case, Answer(quantity, (PROBE, *roofline.assumptions, *ranks)), ())
-
-
-def throughput(case: Case, step_s: float) -> Throughput | None:
-    """Samples and tokens a second of all ranks at `step_s` an optimizer step; None if no role says the batch.
-
-    Tokens are those of whole rows, with what pads them: of packed rows all of them count.
-    """
-    if not case.rows or not step_s:
-        return None
-    samples = case.rows * case.passes * case.run.ranks / step_s
-    return Throughput(samples, samples * case.shape.sequence if case.shape.sequence else None)
-
-
-def _pace(case: Case, step_s: float) -> str:
-    found = throughput(case, step_s)
-    if found is None:
-        return ""
-    tokens = f", {format_count(found.tokens_per_s)}tokens/s" if found.tokens_per_s else ""
-    return f"; {format_count(found.samples_per_s)}samples/s{tokens}"
+    return _Found(Answer(quantity, (PROBE, *roofline.assumptions, *ranks)))
 
 
 def _fitted_width(log_width: float) -> Width:
     return Width(math.exp(-log_width), math.exp(log_width))
 
 
-def _assumed(case: Case) -> Answer:
+def _assumed(case: Case) -> _Found:
     """From rates that such a device may have, else nothing but an order of magnitude."""
     roofline = step_seconds(replace(case, gpu=case.gpu.model_copy(update=ASSUMED_RATES[case.gpu.kind])))
     seconds = roofline.seconds if roofline else ASSUMED_STEP_S
@@ -276,7 +279,7 @@ def _assumed(case: Case) -> Answer:
     quantity = around(seconds, ASSUMED, source="assumed", because=because)
     text = f"the step time is a guess: nothing is measured and {_what_is_missing(case)}"
     guess = Assumption(text=text, change="`gpuplan probe` measures it")
-    return _beside_its_like(case, Answer(quantity, (guess,)), ())
+    return _Found(Answer(quantity, (guess,)))
 
 
 def _what_is_missing(case: Case) -> str:
@@ -291,8 +294,13 @@ def _timed(clues: Sequence[Clue]) -> list[Clue]:
     return [clue for clue in clues if mean_step_s(clue.evidence.measurement)]
 
 
-def _step_s(clue: Clue) -> float:
+def _mean_s(clue: Clue) -> float:
     return mean_step_s(clue.evidence.measurement) or 0.0
+
+
+def _step_s(clue: Clue) -> float:
+    """Of the device alone: what it waited for data goes its own way, from one size or machine to another."""
+    return device_seconds(clue, _mean_s(clue))
 
 
 def _distance(scaled: _Scaled) -> tuple[float, int]:
@@ -300,36 +308,54 @@ def _distance(scaled: _Scaled) -> tuple[float, int]:
     return abs(math.log(scaled.ratio.value)), len(scaled.clue.differs)
 
 
-def _as_far_as_no_speedup(width: Width, factor: float) -> Width:
-    """That ranks scale linearly is assumed: it may also be that they do not help at all."""
-    return Width(min(width.low, 1 / factor), max(width.high, 1 / factor))
-
-
 def _width(factor: float) -> Width:
     return SCALED if 1 / FAR <= factor <= FAR else CLOSED_FORM
 
 
 def _what_differs(clue: Clue) -> str:
-    return f"other {', '.join(clue.differs)}" if clue.differs else "the same settings"
+    differs = f"other {', '.join(clue.differs)}" if clue.differs else "the same settings"
+    return f"{differs}, without its wait for data" if _step_s(clue) < _mean_s(clue) else differs
 
 
 def _ranks(clue: Clue) -> tuple[Assumption, ...]:
     return (LINEAR_RANKS,) if "ranks" in clue.differs else ()
 
 
-def _beside_its_like(case: Case, answer: Answer, used: Sequence[Clue]) -> Answer:
+def _busy(case: Case, found: _Found) -> float | None:
+    """The share of `found`, one copy alone, in which the device works: measured, else by the closed form."""
+    measured = [_busy_of(clue, is_whole=found.is_whole) for clue in found.used if clue.evidence.ranks == case.run.ranks]
+    known = [share for share in measured if share is not None]
+    if known:
+        return median(known)
+    roofline = step_seconds(case)
+    return roofline.utilization / on_ranks(case, roofline.seconds).slow if roofline else None
+
+
+def _busy_of(clue: Clue, *, is_whole: bool) -> float | None:
+    """Of the measured step, or of what is left of it without its wait for data."""
+    busy = clue.evidence.measurement.device_busy
+    if not busy:
+        return None
+    return busy if is_whole else min(1.0, busy * _mean_s(clue) / _step_s(clue))
+
+
+def _beside_its_like(case: Case, found: _Found, busy: float | None) -> Answer:
     """All copies of the run at once on the device: a probe is of one copy, a run that was measured is of all."""
-    if case.run.copies == 1 or (used and all(clue.evidence.kind != "probe" for clue in used)):
-        return answer
-    shared = _crowd(case, used)
-    times, alone = shared.times, answer.quantity
+    if case.run.copies == 1 or _has_all_copies(found):
+        return found.answer
+    shared = _crowd(case, busy)
+    times, alone = shared.times, found.answer.quantity
     width = _together(_relative(alone), _relative(times))
     because = f"{alone.because}; {times.because}"
     quantity = around(alone.p50 * times.p50, width, source=weakest(alone.source, times.source), because=because)
-    return Answer(quantity, (*answer.assumptions, *shared.assumptions))
+    return Answer(quantity, (*found.answer.assumptions, *shared.assumptions))
 
 
-def _crowd(case: Case, used: Sequence[Clue]) -> Sharing:
+def _has_all_copies(found: _Found) -> bool:
+    return bool(found.used) and all(clue.evidence.kind != "probe" for clue in found.used)
+
+
+def _crowd(case: Case, busy: float | None) -> Sharing:
     """How much longer each of the copies takes; on a CPU they share its cores, and all of them are taken to be busy."""
     copies = case.run.copies
     if case.gpu.kind == "cpu":
@@ -337,10 +363,20 @@ def _crowd(case: Case, used: Sequence[Clue]) -> Sharing:
         assumption = Assumption(text=text, change="run it once: a measured run of all copies replaces it")
         times = around(float(copies), SCALED, source="assumed", because=f"x{copies} for {copies} copies")
         return Sharing(times, (assumption,))
-    measured = [clue.evidence.measurement.device_busy for clue in used if clue.evidence.measurement.device_busy]
-    roofline = step_seconds(case)
-    busy = median(measured) if measured else roofline.utilization if roofline else None
     return sharing([busy] * copies, mode_on(case.gpu))
+
+
+def _whole(case: Case, found: _Found, answer: Answer, *, busy: float | None, waits: bool = False) -> StepTime:
+    copies = 1 if _has_all_copies(found) else case.run.copies
+    alone, together = found.answer.quantity.p50, answer.quantity.p50
+    utilization = min(1.0, copies * busy * alone / together) if busy is not None and together else None
+    return StepTime(answer.quantity, answer.assumptions, utilization, waits)
+
+
+def _with_pace(case: Case, answer: Answer) -> Answer:
+    quantity = answer.quantity
+    told = f"{quantity.because}{paced(case, quantity.p50)}"
+    return Answer(quantity.model_copy(update={"because": told}), answer.assumptions)
 
 
 def _relative(quantity: Quantity) -> Width:

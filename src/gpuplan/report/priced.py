@@ -1,0 +1,124 @@
+"""The ways to run a sweep: cost, time, GPUs, utilization, catches, the bill of one. It chooses none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuplan.report.table import Column, Table
+from gpuplan.units import format_duration, format_range, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuplan.model import Option, Quantity, RentedMachine
+
+__all__ = ["OF_OFFERS", "advice_lines", "bill_table", "bound_line", "catch_lines", "gpus_table", "options_table"]
+
+OPTION_COLUMNS = (
+    Column("chosen", "", importance=10),
+    Column("option", "Option", importance=10),
+    Column("cost_usd", "Cost", importance=10),
+    Column("makespan_s", "Time", importance=9),
+    Column("machines", "On", importance=8),
+    Column("gpus", "GPUs", "count", importance=7),
+    Column("utilization", "Busy", importance=6),
+)
+BILL_COLUMNS = (Column("what", "What", importance=10), Column("cost_usd", "Cost", importance=10))
+GPU_COLUMNS = (
+    Column("gpu", "GPU", importance=10),
+    *(one for one in OPTION_COLUMNS[2:] if one.key != "gpus"),
+    Column("catch", "Catch", importance=5),
+)
+OF_OFFERS = frozenset({"offers", "unstated", "deadline", "budget", "memory", "memory-tight"})
+"""Findings that say why something has no price."""
+TICK = "\N{CHECK MARK}"
+
+
+def options_table(options: Sequence[Option]) -> Table:
+    """One row an option, the chosen one first and ticked."""
+    rows = tuple(
+        (
+            TICK if option.chosen else "",
+            option.title,
+            _usd(option.cost_usd),
+            _time(option.makespan_s),
+            _machines(option),
+            option.gpus,
+            f"{option.utilization:.0%}",
+        )
+        for option in options
+    )
+    notes = () if any(option.chosen for option in options) else ("None of them keeps the limits.",)
+    return Table("options", "Ways to run it", OPTION_COLUMNS, rows, notes if rows else ())
+
+
+def gpus_table(options: Sequence[Option]) -> Table:
+    """One row a GPU kind, the cheapest first."""
+    rows = tuple(
+        (
+            option.title,
+            _usd(option.cost_usd),
+            _time(option.makespan_s),
+            _machines(option),
+            f"{option.utilization:.0%}",
+            "; ".join(option.catches),
+        )
+        for option in options
+    )
+    return Table("gpus", "The cheapest on each GPU alone", GPU_COLUMNS, rows)
+
+
+def bill_table(option: Option) -> Table:
+    """The bill line by line."""
+    rows = [(line.what, _usd(line.cost_usd)) for line in option.bill.lines]
+    return Table("bill", "The bill", BILL_COLUMNS, (*rows, ("total", _usd(option.bill.total_usd))))
+
+
+def bound_line(options: Sequence[Option], *, prices_as_of: str | None) -> str:
+    """`0.6 % above the least possible, $7.16; oldest price 2026-11-16`."""
+    chosen = next((option for option in options if option.chosen), None)
+    dated = f"oldest price {prices_as_of}" if prices_as_of else ""
+    if chosen is None or chosen.gap is None:
+        return dated
+    above = f"{100 * chosen.gap:.1f} % above the least possible, {format_usd(chosen.bound_usd)}"
+    return f"{above}; {dated}" if dated else above
+
+
+def catch_lines(options: Sequence[Option]) -> list[str]:
+    """What is to be said against all options, then against each; never in a column that a narrow screen leaves out."""
+    of_all = [catch for catch in (options[0].catches if options else ()) if _is_of_all(catch, options)]
+    whose = "all of them" if len(options) > 1 else "the only way"
+    lines = [f"! {whose}: {'; '.join(of_all)}"] if of_all else []
+    for option in options:
+        own = [catch for catch in option.catches if catch not in of_all]
+        lines += [f"! {option.title}: {'; '.join(own)}"] if own else []
+    return lines
+
+
+def _is_of_all(catch: str, options: Sequence[Option]) -> bool:
+    return all(catch in option.catches for option in options)
+
+
+def advice_lines(advice: Sequence[str]) -> list[str]:
+    """What would change the choice."""
+    return [f"> {text}" for text in advice]
+
+
+def _machines(option: Option) -> str:
+    return ", ".join(dict.fromkeys(_machine(machine) for machine in option.machines))
+
+
+def _machine(machine: RentedMachine) -> str:
+    """`2 x (4 RTX 4090) at vast, spot`."""
+    gpus = f"{machine.gpu_count} {machine.gpu}" if machine.gpu_count > 1 else machine.gpu
+    what = f"{machine.machines} x ({gpus})" if machine.gpu_count > 1 else f"{machine.machines} x {gpus}"
+    spot = ", spot" if machine.spot else ""
+    return f"{what} at {machine.place}{spot}"
+
+
+def _usd(quantity: Quantity) -> str:
+    return format_range(*(format_usd(value) for value in (quantity.p10, quantity.p50, quantity.p90)))
+
+
+def _time(quantity: Quantity) -> str:
+    return format_range(*(format_duration(value) for value in (quantity.p10, quantity.p50, quantity.p90)))
