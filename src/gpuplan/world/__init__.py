@@ -12,6 +12,7 @@ from gpuplan.model import World
 from gpuplan.observe.machine import find_machine
 from gpuplan.offers.local import Local
 from gpuplan.verify.wanted import inputs_of, wanted
+from gpuplan.world.configs import config_facts
 from gpuplan.world.files import file_fact
 from gpuplan.world.programs import interpreter, program_fact, workdir_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Evidence, Experiment, Footprint, Run
     from gpuplan.spec import Spec
     from gpuplan.store import Store
+    from gpuplan.world.logs import Logged
 
 __all__ = ["capture", "interpreter", "look_at_machine", "workdir_of"]
 
@@ -33,12 +35,16 @@ def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None
     asked = wanted(experiment, runs)
     splits = {source.path: source.splits for source in inputs_of(experiment, runs)}
     seen = look_at_machine(experiment, runs, store=store)
+    named = _logged(spec, runs, seen.today)
     return seen.model_copy(
         update={
             "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in asked.paths},
             "programs": {
                 name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs
             },
+            "configs": config_facts(experiment, runs, workdir),
+            "evidence": (*seen.evidence, *(named.evidence if named else ())),
+            "oddities": (*seen.oddities, *(named.findings if named else ())),
             "history": store.history(experiment.name) if store else (),
             "footprints": _footprints(spec, runs, seen, state),
             "disk_free_bytes": _disk_free_bytes(state),
@@ -63,6 +69,14 @@ def look_at_machine(experiment: Experiment | None, runs: Sequence[Run], *, store
         evidence=evidence,
         oddities=found.findings,
     )
+
+
+def _logged(spec: Spec, runs: Sequence[Run], today: str) -> Logged | None:
+    if spec.experiment.footprint is None or spec.experiment.footprint.logs is None:
+        return None
+    from gpuplan.world.logs import logged  # noqa: PLC0415  only specs that name logs pay for the readers
+
+    return logged(spec.experiment, runs, base=spec.base, today=today)
 
 
 def _footprints(spec: Spec, runs: Sequence[Run], seen: World, state: Path) -> dict[str, Footprint]:
