@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := torch==2.13.0
+PEERS := $(VENV)/peers
 
 
-.PHONY: demo test check format docs bench clean
+.PHONY: demo test check format docs bench peers clean
 
 demo: $(READY)
 	@$(BIN)/python examples/demo.py $(DATA)
@@ -29,6 +30,17 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
+
+# Other memory estimators, in a Python of their own (accuracy.py memory --peers $(PEERS)/bin/python). llm-analysis asks
+# for a huggingface-hub older than any that fitcheck-llm takes, and uses it for names on the hub alone: hence --no-deps.
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: Makefile
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet $(TORCH) transformers==5.23.0 accelerate==1.15.0 fitcheck-llm==0.3.1 \
+	  torch-kitsune==0.7.0 fire==0.5.0
+	$(PEERS)/bin/pip install --quiet --no-deps llm-analysis==0.2.2
+	@touch $@
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
