@@ -15,7 +15,7 @@ from gpuplan.observe.probe import probe_cpu, probe_cuda
 from gpuplan.world import interpreter, look_at_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpuplan.flow.state import State
     from gpuplan.model import Evidence, Gpu, Plan, Run, World
@@ -62,9 +62,28 @@ def probe(
 
 
 def kinds_of_run(plan: Plan, *, with_ranks: bool) -> list[Run]:
-    """One run of each cost class, controls left out. Small gangs first."""
+    """One run of each cost class, controls left out: small gangs first, of each size the cheapest, the dearest, ...
+
+    Whatever is cut off, what is left spans the rest, which is then predicted between what was measured.
+    """
     asked = [run for run in plan.runs if run.train and (run.ranks == 1 or with_ranks) and run.control is None]
-    return sorted((alike[0] for alike in classes_of(asked, plan.experiment)), key=lambda run: run.ranks)
+    steps_s = {estimate.run: estimate.step_s.p50 for estimate in plan.estimates}
+    kinds = sorted((alike[0] for alike in classes_of(asked, plan.experiment)), key=lambda run: steps_s[run.name])
+    by_ranks = {ranks: [run for run in kinds if run.ranks == ranks] for ranks in sorted({run.ranks for run in kinds})}
+    return [run for alike in by_ranks.values() for run in _widest_first(alike)]
+
+
+def _widest_first(runs: Sequence[Run]) -> list[Run]:
+    """The first, the last, the middle one, the middles of the halves, and so on."""
+    order = [0, len(runs) - 1]
+    gaps = [(0, len(runs) - 1)]
+    while gaps:
+        low, high = gaps.pop(0)
+        if high - low > 1:
+            middle = (low + high) // 2
+            order.append(middle)
+            gaps += [(low, middle), (middle, high)]
+    return [runs[index] for index in dict.fromkeys(order)]
 
 
 def _device_rates(spec: Spec, world: World) -> Gpu:
