@@ -39,8 +39,10 @@ PLACES = {
 }  # fmt: skip
 GPU_PART = "price of the GPU part alone: vCPUs and memory come on top"
 WRONG = {
-    ("OCI", "B111454"): "a sixth of the other OCI prices of this GPU: another meter",
+    ("OCI", "B111454", "on_demand"): "a sixth of the other OCI prices of this GPU: another meter",
+    ("RunPod", "NVIDIA H200 NVL", "community"): "0.50 USD is a stand-in, as the list itself notes",
 }
+"""By provider, SKU and tier."""
 RUNPOD_COUNTS = (1, 2, 4, 8)
 """RunPod prices single GPUs; the aggregated market lists its secure cloud with every number up to 8."""
 ALSO = (
@@ -156,7 +158,7 @@ def list_prices(catalog: Path) -> Iterator[Row]:
     """List prices of clouds, stated for one GPU-hour."""
     for row in read(catalog, "list_prices_2026-06-15.csv"):
         place = PLACES[row["provider"]]
-        if reason := WRONG.get((row["provider"], row["sku"])):
+        if reason := WRONG.get((row["provider"], row["sku"], row["tier"])):
             print(f"left out   1  {place}: {row['sku']}: {reason}")
             continue
         name = row["sku"] if place == "runpod" else _form(row["gpu"], row["sku"])

@@ -25,6 +25,7 @@ __all__ = ["Kind", "Question", "Row", "family_of", "questions", "read_rows"]
 
 Kind: TypeAlias = Literal["ddp", "data_parallel", "sharded", "model_parallel", "time_to_train"]
 
+LONGEST_FIELD = 1 << 17
 MOST_GPUS = 1_000_000
 TOKENS_OF_A_SENTENCE = 50
 """Of both languages together, where a row only says "sentences" (WMT: some 25 tokens each)."""
@@ -74,6 +75,7 @@ class Question(NamedTuple):
 
 def read_rows(path: Path) -> tuple[list[Row], int]:
     """The rows that are not flagged, and how many were. OSError or csv.Error where the file cannot be read."""
+    csv.field_size_limit(LONGEST_FIELD)  # of the whole process: other readers leave theirs behind
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         lines = [line for line in csv.DictReader(_without_nul(file)) if any(line.values())]
     kept = [line for line in lines if not (_text(line, "flag"))]

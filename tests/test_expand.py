@@ -286,6 +286,15 @@ def test_a_role_whose_setting_is_no_count_says_nothing(value: object) -> None:
     assert (found.batch, found.micro_batch, found.precision, found.sequence) == (None, None, "bf16", 128)
 
 
+def test_what_loads_and_compiles() -> None:
+    found = shape({"nw": 4, "ms": 0.02, "fast": "default"}, {"workers": "nw", "load_s": "ms", "compile": "fast"})
+    assert (found.workers, found.load_s, found.compiles) == (4, 0.02, True)
+    assert shape({"compile": True}, {}).compiles
+    assert not shape({"compile": "False"}, {}).compiles
+    nothing = shape({"nw": -1}, {"workers": "nw", "compile": False})
+    assert (nothing.workers, nothing.load_s, nothing.compiles) == (None, None, False)
+
+
 def test_an_evaluation_has_no_steps() -> None:
     experiment = sweep(roles={"steps": 100}, controls=[{"name": "base", "train": False}])
     train, evaluation = (shape_of(run, experiment) for run in expand(experiment))

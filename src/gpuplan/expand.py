@@ -26,6 +26,7 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._=+-]+")
 MAX_NAME = 100
 LARGEST_COUNT = 10**15
 """Rows or steps; more than any program ever counted."""
+COMPILE = ("compile", "torch_compile")
 SAY_NO = frozenset({"", "0", "false", "no", "off", "none", "null"})
 
 
@@ -130,7 +131,7 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
         threads=_whole(run.value_of(roles.threads)),
         workers=_whole(run.value_of(roles.workers)),
         load_s=_number(run.value_of(roles.load_s)),
-        compiles=_is_said(run.value_of(roles.compile)),
+        compiles=_compiles(run, roles.compile),
     )
 
 
@@ -146,8 +147,10 @@ def _whole(value: Scalar | None) -> int | None:
     return int(number) if number is not None and number == int(number) else None
 
 
-def _is_said(value: Scalar | None) -> bool:
-    """A true value, or the name of a mode such as `max-autotune`."""
+def _compiles(run: Run, role: str | bool | None) -> bool:
+    """By its role, else by a setting with the usual name: true, or the name of a mode such as `max-autotune`."""
+    names = [role] if role is not None else [name for name in COMPILE if name in run.settings]
+    value = run.value_of(names[0]) if names else None
     return value.strip().lower() not in SAY_NO if isinstance(value, str) else bool(value)
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -85,13 +90,113 @@ def test_a_table_of_ones_own_is_planned_with_apply_refuses_to_rent_and_a_price_t
     plan = sweep.json(*words)
     assert {machine["place"] for machine in plan["options"][0]["machines"]} == {"my-lab"}
     assert (plan["prices_as_of"], plan["cautious"]) == ("2026-11-01", True)
-    assert "gpuplan cannot run on my-lab yet" in sweep.run("apply", "plan.json", code=3).stderr
+    said = sweep.run("apply", "plan.json", code=3).stderr
+    assert "A100 SXM 80GB at my-lab" in said or "RTX 4090 at my-lab" in said
+    assert "it rents nothing yet" in said
     (sweep.folder / "offers.csv").write_text(TABLE.replace("0.40", "0.45"))
     assert "offers or prices have changed" in sweep.run("apply", "plan.json", code=3).stderr
 
 
-def test_apply_of_a_rented_plan_keeps_refusing(sweep: Sweep) -> None:
-    assert "gpuplan cannot run on vast yet" in sweep.run("apply", "-y", code=3).stderr
+def test_apply_of_a_rented_plan_says_which_machines_are_missing(sweep: Sweep) -> None:
+    plan = sweep.json("plan")
+    (warning,) = [one for one in plan["findings"] if one["check"] == "place" and "vast" in one["message"]]
+    assert warning["severity"] == "warning"
+    said = sweep.run("apply", "-y", code=3).stderr
+    assert "the plan is for" in said
+    assert "RTX 4090 at " in said
+    assert "compute.on=[local]" in said
+    assert not (sweep.folder / ".gpuplan").exists(), "nothing was begun"
+
+
+def test_what_is_cheapest_on_this_machine_is_applied_whatever_else_is_on_offer(sweep: Sweep) -> None:
+    sweep.write(SPEC.replace("gpus: [RTX 4090]", "").replace("[vast, runpod], ", "[local, vast]"))
+    plan = sweep.json("plan", "-o", "plan.json")
+    assert {placement["offer"] for placement in plan["placements"]} == {"local"}
+    assert "next: gpuplan apply plan.json" in sweep.run("plan", "-q", "-o", "plan.json").stdout
+    assert "4 of 4 runs finished" in sweep.run("apply", "plan.json", "-q").stdout
+
+
+def test_a_first_plan_and_better_ones_are_told_on_stderr_while_the_search_goes_on(sweep: Sweep) -> None:
+    first, *better = sweep.run("plan").stderr.splitlines()
+    assert re.fullmatch(r"\$\d.* in .* on \d x .*RTX 4090 at .*, first plan", first)
+    assert all(line.endswith(" % above the least possible") for line in better)
+    assert better
+    assert len({first, *better}) == 1 + len(better)
+    for words in (("plan", "-q"), ("plan", "--json"), ("price", "-q"), ("price", "--json")):
+        assert sweep.run(*words).stderr == ""
+    assert ", first plan" in sweep.run("price").stderr
+
+
+def test_stages_have_a_first_plan_too(sweep: Sweep) -> None:
+    sweep.write(SPEC + "stages: [{name: try, repeats: 2}, {name: final, settings: {batch: 32}}]\n")
+    assert ", first plan" in sweep.run("plan").stderr
+
+
+def test_a_terminal_has_one_line_that_changes_and_nothing_of_it_stays(sweep: Sweep) -> None:
+    screen, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": "200", "TERM": "xterm"}
+    command = [sys.executable, "-m", "gpuplan", "plan"]
+    with subprocess.Popen(
+        command, cwd=sweep.folder, env=environment, stdout=subprocess.DEVNULL, stderr=terminal
+    ) as process:
+        os.close(terminal)
+        seen = b"".join(iter(lambda: _read(screen), b""))
+    os.close(screen)
+    assert process.returncode == 0
+    assert b"RTX 4090 at" in seen
+    assert seen.rstrip().endswith(b"\x1b[2K"), "the line is erased"
+
+
+def _read(screen: int) -> bytes:
+    """What there is to read, nothing at the end: Linux says so with an error."""
+    try:
+        return os.read(screen, 65_536)
+    except OSError:
+        return b""
+
+
+BAD_ROWS = """gpu,gpus,price,place,available,billing_s
+RTX 4090,1,nan,my-lab,4,1
+RTX 4090,1,-0.40,my-lab,4,1
+RTX 4090,1,0,my-lab,4,1
+RTX 4090,1,1e400,my-lab,4,1
+RTX 4090,-3,0.40,my-lab,4,1
+RTX 9999,1,0.40,my-lab,4,1
+<html><body>rate limited</body></html>
+RTX 4090,1,0.40,my-lab,4,1
+"""
+
+
+def test_rows_that_cannot_be_true_are_left_out_by_name_and_the_plan_comes(sweep: Sweep) -> None:
+    (sweep.folder / "offers.csv").write_text(BAD_ROWS)
+    sweep.write(SPEC.replace("compute: {on: [vast, runpod], gpus: [RTX 4090]}", "compute: {gpus: [RTX 4090]}"))
+    plan = sweep.json("plan", "--offers", "offers.csv", "--set", "compute.on=[slurm]")
+    assert {machine["offer"] for machine in plan["options"][0]["machines"]} == {"offers.csv:9"}
+    (warning,) = [one for one in plan["findings"] if "left out" in one["message"]]
+    assert warning["severity"] == "warning"
+    assert "7 offers left out, the first: offers.csv:2" in warning["message"]
+    said = sweep.run("offers", "--from", "offers.csv", "--why-not", "--gpu", "RTX 4090").stdout
+    assert all(f"offers.csv:{line}" in said for line in range(2, 9))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"<!DOCTYPE html><html>429</html>", b'{"error": "rate limited"}', b"\xff\xfe\x00\x01", b"", b"price\n0.4\n"],
+)
+def test_a_table_that_is_none_is_named_and_the_plan_comes_from_the_rest(sweep: Sweep, content: bytes) -> None:
+    (sweep.folder / "offers.csv").write_bytes(content)
+    plan = sweep.json("plan", "--offers", "offers.csv")
+    assert plan["options"][0]["chosen"]
+    (warning,) = [one for one in plan["findings"] if one["message"].startswith("offers.csv: ")]
+    assert warning["severity"] == "warning"
+
+
+def test_a_million_rows_are_not_all_read_and_that_is_said(sweep: Sweep) -> None:
+    header, rows = TABLE.splitlines()[0], "RTX 4090,1,0.40,my-lab,4,1,2026-11-01\n"
+    (sweep.folder / "offers.csv").write_text(f"{header}\n{rows * 1_000_000}")
+    plan = sweep.json("plan", "--offers", "offers.csv")
+    assert plan["options"][0]["chosen"]
+    assert any("950,000 more rows left out" in one["message"] for one in plan["findings"])
 
 
 def test_a_local_spec_has_no_options(sweep: Sweep) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuplan.estimate import estimate
+from gpuplan.estimate.case import case_of
 from gpuplan.model import (
     SOURCES,
     Checkpoint,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from gpuplan.model import Quantity
 
 NUMBERS = st.sampled_from([None, 0, 1, 7, 64, 10_000, 10**9, 10**15, 2.5, -3, "many", True])
-SETTINGS = ("batch", "micro", "accumulation", "sequence", "steps", "epochs", "train_rows", "eval_rows", "precision")
+SETTINGS = (
+    "batch", "micro", "accumulation", "sequence", "steps", "epochs", "train_rows", "eval_rows", "precision", "workers",
+    "load_s", "compile",
+)  # fmt: skip
 SOURCES_OF_STEPS = st.sampled_from(
     [
         None,
@@ -73,6 +77,7 @@ def facts(draw: st.DrawFn) -> Evidence:
         peak_reserved_bytes=draw(size),
         peak_device_bytes=draw(size),
         checkpoint_bytes=draw(size),
+        device_busy=draw(st.sampled_from([None, 0.0, 0.01, 0.3, 0.49, 0.9, 1.0])),
     )
     changes: list[dict[str, Any]] = [{}, {"batch": 8}, {"batch": 64}, {"layers": 4}, {"colour": "red"}]
     return fact(
@@ -117,6 +122,11 @@ def check(found: Estimate) -> None:
     if memory.device_bytes.source == "assumed":
         assert memory.fits == "UNKNOWN"
     assert all(assumption.text for assumption in found.assumptions)
+    assert found.utilization is None or 0 <= found.utilization <= 1
+    assert found.mfu is None or 0 <= found.mfu <= 1
+    tokens, samples = found.throughput_tokens_per_s, found.throughput_samples_per_s
+    assert samples is None or (math.isfinite(samples) and samples > 0)
+    assert tokens is None or (samples is not None and tokens >= samples)
 
 
 @st.composite
@@ -197,3 +207,64 @@ def test_a_measured_run_leaves_nothing_to_assume_about_time_and_memory() -> None
     assert found.duration_s.p50 == 14.0
     assert found.disk_bytes.source == "measured"
     assert found.assumptions == ()
+
+
+# ---------------------------------------------------------------- what a step comes to
+
+
+def test_an_estimate_says_how_fast_it_is_and_what_rules() -> None:
+    roles = experiment().roles.model_copy(update={"sequence": 64, "accumulation": 2})
+    asked = experiment(roles=roles, settings=experiment().settings | {"batch": 4096})
+    found = estimate(first_run(asked), asked, A100, world())
+    assert found.throughput_samples_per_s == pytest.approx(4096 / found.step_s.p50)
+    assert found.throughput_tokens_per_s == pytest.approx(64 * 4096 / found.step_s.p50)
+    assert found.bound == "compute"
+    assert found.utilization == 1
+    assert found.mfu is not None
+    known = case_of(first_run(asked), asked, gpu=A100, world=world()).known
+    assert known is not None
+    flops = sum((1 if each.kind == "optimizer" else 2) * each.flops.at(2048) for each in known.operators)
+    assert found.mfu == pytest.approx(flops / A100.peak_flops["fp32"] / found.step_s.p50)
+
+
+def test_small_steps_are_bound_by_the_start_of_kernels_and_leave_the_device_idle() -> None:
+    found = estimate(first_run(with_settings(batch=1)), with_settings(batch=1), A100, world())
+    assert found.bound == "launch"
+    assert found.utilization is not None
+    assert found.utilization < 0.5
+
+
+def test_ranks_that_mostly_exchange_are_bound_by_it() -> None:
+    wide = GPT2.model_copy(update={"sequence": 8})
+    settings = experiment().settings | {"batch": 8}
+    eight = experiment(footprint=FootprintSource(model=wide), settings=settings, ranks=8)
+    card = A100.model_copy(update={"name": "RTX 3090", "compute_capability": "8.6"})
+    found = estimate(first_run(eight), eight, card, world(gpus=(card,)))
+    assert found.bound == "communication"
+    alone = eight.model_copy(update={"ranks": 1})
+    assert estimate(first_run(alone), alone, card, world(gpus=(card,))).bound != "communication"
+
+
+def test_a_measured_utilization_counts_before_a_computed_one() -> None:
+    asked = with_settings(batch=4096)
+    run = fact(kind="run", gpu=A100, settings={"batch": 4096}, measured={"step_s": 0.5, "device_busy": 0.62})
+    found = estimate(first_run(asked), asked, A100, world([run]))
+    assert found.utilization == 0.62
+    copies = asked.model_copy(update={"copies": 2})
+    probe = run.model_copy(update={"kind": "probe"})
+    shared = estimate(first_run(copies), copies, A100, world([probe]))
+    assert shared.utilization == pytest.approx(min(1.0, 2 * 0.62 * 0.5 / shared.step_s.p50))
+    assert shared.throughput_samples_per_s == pytest.approx(2 * 4096 / shared.step_s.p50)
+
+
+def test_what_is_not_known_is_none() -> None:
+    asked = experiment(settings={"lr": 0.1}, roles=Roles(), footprint=None)
+    found = estimate(first_run(asked), asked, A100, world())
+    figures = (found.throughput_samples_per_s, found.throughput_tokens_per_s, found.bound, found.utilization, found.mfu)
+    assert figures == (None, None, None, None, None)
+
+
+def test_an_impossible_share_of_the_peak_is_not_shown() -> None:
+    asked = with_settings(batch=4096)
+    impossible = fact(gpu=A100, settings={"batch": 4096}, measured={"step_s": 1e-6})
+    assert estimate(first_run(asked), asked, A100, world([impossible])).mfu is None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from estimate_cases import A100, CPU, GPT2, experiment, fact, first_run, relative_width, with_settings, world
+from estimate_cases import A100, CPU, GPT2, H100, experiment, fact, first_run, relative_width, with_settings, world
 
 from gpuplan.estimate import estimate
+from gpuplan.estimate.case import case_of
 from gpuplan.expand import expand
 from gpuplan.model import (
     Architecture,
@@ -23,11 +24,20 @@ from gpuplan.model import (
 )
 
 LOGS = 10 * 10**6
+DISK_BYTES_PER_S = 500e6
 
 
 def of(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> Estimate:
     asked = asked or experiment()
     return estimate(first_run(asked), asked, gpu, world(evidence))
+
+
+def load_weights_s(asked: Experiment | None = None) -> float:
+    """Four bytes a parameter; of the small encoder if not said."""
+    asked = asked or experiment()
+    known = case_of(first_run(asked), asked, gpu=CPU, world=world()).known
+    assert known is not None
+    return 4 * known.parameters / DISK_BYTES_PER_S
 
 
 def saving(**checkpoint: Any) -> Experiment:
@@ -46,10 +56,77 @@ def test_start_steps_and_the_rest_add_up() -> None:
     assert "100 steps" in found.duration_s.because
 
 
-def test_without_a_measured_start_it_is_the_rows() -> None:
-    assert of().duration_s.p50 == pytest.approx(2.5 + 100 * of().step_s.p50)
+def test_without_a_measured_start_it_is_the_rows_and_the_weights() -> None:
+    assert of().duration_s.p50 == pytest.approx(2.5 + load_weights_s() + 100 * of().step_s.p50)
     two = experiment(ranks=2)
-    assert of(asked=two).duration_s.p50 == pytest.approx(5.0 + 100 * of(asked=two).step_s.p50)
+    assert of(asked=two).duration_s.p50 == pytest.approx(5.0 + load_weights_s() + 100 * of(asked=two).step_s.p50)
+
+
+def test_large_weights_take_time_to_load_and_that_is_flagged() -> None:
+    large = GPT2.model_copy(update={"layers": 48, "d_model": 1600, "heads": 25, "feedforward": 6400})
+    asked = experiment(footprint=FootprintSource(model=large))
+    assert load_weights_s(asked) > 10
+    found = of(asked=asked, gpu=A100)
+    assert found.duration_s.p50 == pytest.approx(15 + load_weights_s(asked) + 100 * found.step_s.p50)
+    assert any("loaded or drawn at 500 MB/s" in assumption.text for assumption in found.assumptions)
+    assert not any("loaded or drawn" in assumption.text for assumption in of().assumptions)
+
+
+def test_a_start_that_was_measured_elsewhere_counts_before_an_assumed_one() -> None:
+    found = of(fact(gpu=H100, measured={"step_s": 0.1, "startup_s": 40.0}), gpu=A100)
+    assert found.duration_s.p50 == pytest.approx(40.0 + 100 * found.step_s.p50)
+
+
+# ---------------------------------------------------------------- compilation
+
+
+@pytest.mark.parametrize(
+    ("settings", "roles", "seconds"),
+    [
+        ({"compile": True}, {}, 60),
+        ({"torch_compile": "max-autotune"}, {}, 60),
+        ({"compile": "none"}, {}, 0),
+        ({"compile": False}, {}, 0),
+        ({"fast": True}, {"compile": "fast"}, 60),
+        ({"compile": True, "fast": False}, {"compile": "fast"}, 0),
+        ({}, {"compile": True}, 60),
+        ({}, {}, 0),
+    ],
+)
+def test_compilation_is_said_by_its_role_or_by_a_usual_name(
+    settings: dict[str, Any], roles: dict[str, Any], seconds: float
+) -> None:
+    asked = with_settings(**settings)
+    asked = asked.model_copy(update={"roles": asked.roles.model_copy(update=roles)})
+    found = of(asked=asked)
+    assert found.duration_s.p50 == pytest.approx(2.5 + load_weights_s() + seconds + 100 * found.step_s.p50)
+    assert any("to compile the model" in assumption.text for assumption in found.assumptions) is bool(seconds)
+
+
+def test_a_measured_start_has_the_compilation_in_it_if_it_compiled() -> None:
+    asked = with_settings(compile=True)
+    same = fact(settings={"compile": True}, measured={"step_s": 0.1, "startup_s": 50.0})
+    assert of(same, asked=asked).duration_s.p50 == pytest.approx(50.0 + 10.0)
+    plain = fact(measured={"step_s": 0.1, "startup_s": 5.0})
+    found = of(plain, asked=asked)
+    assert found.duration_s.p50 == pytest.approx(5.0 + 60.0 + 100 * found.step_s.p50)
+
+
+# ---------------------------------------------------------------- samples, tokens, epochs
+
+
+def test_a_run_is_said_in_steps_epochs_samples_and_tokens() -> None:
+    roles = experiment().roles.model_copy(update={"sequence": 512, "accumulation": 2})
+    asked = experiment(roles=roles, settings=experiment().settings | {"epochs": 4, "steps": 1000})
+    probe = fact(settings={"epochs": 4, "steps": 1000}, measured={"step_s": 0.6, "startup_s": 0.0})
+    because = of(probe, asked=asked).duration_s.because
+    assert "1,000 steps" in because
+    assert "4 epochs of 2m30s" in because
+    assert "32k samples" in because
+    assert "16.4M tokens" in because
+
+
+# ---------------------------------------------------------------- evaluation and checkpoints
 
 
 def test_an_evaluated_row_takes_a_third_of_a_trained_one() -> None:
@@ -59,10 +136,42 @@ def test_an_evaluated_row_takes_a_third_of_a_trained_one() -> None:
     assert found.duration_s.p50 == pytest.approx(100 * 0.6 + 3 * 640 * 0.6 / 32 / 3)
 
 
+def test_ranks_divide_the_rows_to_evaluate() -> None:
+    asked = with_settings(eval_rows=640).model_copy(update={"ranks": 2})
+    probe = fact(ranks=2, settings={"eval_rows": 640}, measured={"step_s": 0.6, "startup_s": 0.0})
+    assert of(probe, asked=asked).duration_s.p50 == pytest.approx(100 * 0.6 + 640 / 32 * 0.6 / 3)
+
+
+def test_with_frozen_weights_a_forward_pass_is_nearly_half_of_a_step() -> None:
+    adapters = GPT2.model_copy(update={"library": "hf", "method": "lora", "learned_positions": False})
+    asked = experiment(settings=experiment().settings | {"eval_rows": 640}, footprint=FootprintSource(model=adapters))
+    found = of(fact(settings={"eval_rows": 640}, measured={"step_s": 0.6, "startup_s": 0.0}), asked=asked)
+    share = (found.duration_s.p50 - 60.0) / (640 * 0.6 / 32)
+    assert 0.4 < share < 0.5
+    assert any("evaluated in" in assumption.text for assumption in found.assumptions)
+
+
+def test_evaluated_rows_are_loaded_too() -> None:
+    probe = fact(settings={"eval_rows": 320}, measured={"step_s": 0.92, "startup_s": 0.0})
+    roles = experiment().roles.model_copy(update={"load_s": 0.01, "workers": 0})
+    asked = experiment(roles=roles, settings=experiment().settings | {"eval_rows": 320})
+    assert of(probe, asked=asked).duration_s.p50 == pytest.approx(92.0 + 10 * (0.32 + 0.6 / 3))
+    ahead = asked.model_copy(update={"roles": roles.model_copy(update={"workers": 1, "load_s": 0.02})})
+    starved_s = 32 * 0.02 / (1 / 2)  # a worker and the main process on the one core of a rank
+    assert of(probe, asked=ahead).duration_s.p50 == pytest.approx(92.0 + 10 * starved_s)
+
+
+def test_checkpoints_and_the_final_weights_are_written() -> None:
+    found = of(fact(gpu=A100, measured={"step_s": 0.5, "startup_s": 0.0}), asked=saving(every="25 steps"), gpu=A100)
+    written_s = (4 * 12 + 4) * 124_439_808 / DISK_BYTES_PER_S
+    assert found.duration_s.p50 == pytest.approx(50.0 + written_s)
+    assert any("written at 500 MB/s" in assumption.text for assumption in found.assumptions)
+
+
 def test_what_a_run_spent_outside_of_steps_goes_with_its_epochs() -> None:
     asked = with_settings(epochs=10)
     run = fact(kind="run", settings={"epochs": 2}, measured={"step_s": 0.1, "steps": 20, "epochs": 2, "other_s": 4.0})
-    assert of(run, asked=asked).duration_s.p50 == pytest.approx(2.5 + 100 * 0.1 + 5 * 4.0)
+    assert of(run, asked=asked).duration_s.p50 == pytest.approx(2.5 + load_weights_s() + 100 * 0.1 + 5 * 4.0)
 
 
 def test_a_whole_run_of_the_same_length_is_the_duration() -> None:
@@ -95,7 +204,7 @@ def test_a_control_that_evaluates_takes_no_steps() -> None:
     asked = with_settings(eval_rows=960).model_copy(update={"controls": [Control(name="untrained", train=False)]})
     trained, untrained = (estimate(run, asked, CPU, world()) for run in expand(asked))
     assert untrained.steps == 0
-    assert untrained.duration_s.p50 == pytest.approx(2.5 + 960 * trained.step_s.p50 / 32 / 3)
+    assert untrained.duration_s.p50 == pytest.approx(2.5 + load_weights_s() + 960 * trained.step_s.p50 / 32 / 3)
     assert untrained.disk_bytes.p50 == LOGS
 
 

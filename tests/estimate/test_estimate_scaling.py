@@ -170,6 +170,8 @@ def test_break_even_of_a_program() -> None:
     assert "of gradients over PCIe 4 between GeForce cards" in found.words
     assert break_even_of(case(gpu=H100), 0.2, most=8).ranks == 8
     assert "other programs" in break_even_of(case(footprint=None), 0.2, most=8).words
+    assert "on 8 ranks" in break_even_of(case(), 0.002, most=8, between=False).words
+    assert [each.ranks for each in break_even_of(case(), 0.002, most=8, between=False).at] == [1, 8]
 
 
 def test_on_a_fast_link_all_are_worth_it() -> None:

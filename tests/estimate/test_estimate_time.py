@@ -32,7 +32,7 @@ from gpuplan.estimate.transfer import Chip, chip_of, transfer
 from gpuplan.model import Evidence, Experiment, Gpu, Line, Measurement, Operators, Quantity, Roles
 
 if TYPE_CHECKING:
-    from gpuplan.estimate.answers import Answer
+    from gpuplan.estimate.time import StepTime
 
 V100 = "V100 SXM2 16GB"
 REGIME = "matmul"
@@ -42,7 +42,7 @@ def step(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -
     return answer(*evidence, asked=asked, gpu=gpu).quantity
 
 
-def answer(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> Answer:
+def answer(*evidence: Evidence, asked: Experiment | None = None, gpu: Gpu = CPU) -> StepTime:
     asked = asked or experiment()
     case = case_of(first_run(asked), asked, gpu=gpu, world=world(evidence))
     return step_time(case, clues_of(case))

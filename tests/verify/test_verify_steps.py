@@ -111,6 +111,10 @@ def test_a_batch_larger_than_an_epoch_blocks() -> None:
         ({"train_rows": 1e308}, "error"),
         ({"epochs": 0}, "error"),
         ({"warmup_steps": 0.5}, "error"),
+        ({"workers": -1}, "error"),
+        ({"workers": 2.5}, "error"),
+        ({"load_s": -0.1}, "error"),
+        ({"load_s": "slow"}, "warning"),
     ],
 )
 def test_values_that_no_training_can_have(settings: dict[str, Any], severity: str) -> None:
@@ -120,6 +124,8 @@ def test_values_that_no_training_can_have(settings: dict[str, Any], severity: st
 
 def test_values_that_a_training_can_have() -> None:
     assert found("role-value", trained({"batch": 1, "eval_rows": 0, "sequence": 128.0, "epochs": 0.5})) == []
+    assert found("role-value", trained({"workers": 0, "load_s": 0.0})) == []
+    assert found("role-value", trained({"workers": 4, "load_s": 0.004})) == []
 
 
 # ---------------------------------------------------------------- rows

@@ -50,7 +50,9 @@ def test_a_table_is_beside_this_machine_and_its_bad_rows_are_named(world: World,
     found = with_offers(world, experiment(), asked)
     assert places(found) == {"local", "my-lab"}
     (note,) = found.oddities
-    assert "1 offers left out, the first: rows.csv:3" in note.message
+    assert "1 offer left out, the first: rows.csv:3" in note.message
+    assert note.severity == "warning"
+    assert "--from" in note.fix
     assert places(with_offers(world, experiment(on=["vast"]), asked)) == {"vast", "my-lab"}
 
 

@@ -38,16 +38,21 @@ def command(given: Given, *, yes: bool, accept_drift: bool, state: Path, as_json
     A spec is planned and shown first, then you are asked. Finished runs are skipped; what a killed gpuplan left
     running is taken up again. Ctrl-C asks the runs to checkpoint, a second one kills them.
     """
-    from gpuplan.flow.apply import apply, create_inputs  # noqa: PLC0415
+    from gpuplan.flow.apply import apply, create_inputs, refuse_what_waits  # noqa: PLC0415
     from gpuplan.flow.state import State  # noqa: PLC0415
 
     home = State(state)
-    if given.path and _is_plan(Path(given.path)):
-        plan = _saved_plan(Path(given.path), home, accept_drift=accept_drift)
+    is_saved = bool(given.path and _is_plan(Path(given.path)))
+    asks = not (is_saved or yes or as_json)
+    if is_saved:
+        plan = _saved_plan(Path(given.path or ""), home, accept_drift=accept_drift)
     else:
-        plan = _planned(given, home, yes=yes or as_json, quiet=quiet)
+        plan = _planned(given, home, show=asks and not quiet)
     if is_blocked(plan):
         raise UserError(_blocked(plan), hint="gpuplan check says how to mend it", exit_code=EXIT_BLOCKED)
+    refuse_what_waits(plan)
+    if asks:
+        _ask()
     create_inputs(plan, say=lambda text: say(text, quiet=quiet))
     applied = apply(plan, home, on_event=lambda event: None if quiet else _tell(event))
     if as_json:
@@ -77,17 +82,19 @@ def _saved_plan(path: Path, home: State, *, accept_drift: bool) -> Plan:
     return plan
 
 
-def _planned(given: Given, home: State, *, yes: bool, quiet: bool) -> Plan:
+def _planned(given: Given, home: State, *, show: bool) -> Plan:
     from gpuplan.flow.plan import make_plan  # noqa: PLC0415
 
     plan = make_plan(spec_from(given), home)
-    if not quiet and not yes:
+    if show:
         print_plan(plan)
-    if not yes and not is_blocked(plan):
-        if not sys.stdin.isatty():
-            raise UserError("nobody to ask: this is no terminal", hint="add -y, or apply a plan file")
-        click.confirm("Apply?", abort=True, err=True)
     return plan
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UserError("nobody to ask: this is no terminal", hint="add -y, or apply a plan file")
+    click.confirm("Apply?", abort=True, err=True)
 
 
 def _blocked(plan: Plan) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpuplan.cli.drafts import drafts
 from gpuplan.cli.market import market_options
 from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
 from gpuplan.cli.output import console, emit_json, say
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gpuplan.model import Plan
 
 ROWS_SHOWN = 30
-CANNOT_RENT = "place"
-"""The check whose error says that apply runs on this machine only."""
 
 
 @click.command("plan")
@@ -42,7 +41,8 @@ def command(
     from gpuplan.world.asked import Asked  # noqa: PLC0415
 
     asked = Asked(table=wished.table, cautious=wished.cautious)
-    plan = make_plan(spec_from(wished.applied_to(given)), State(state), asked=asked)
+    with drafts(silent=quiet or as_json) as say_better:
+        plan = make_plan(spec_from(wished.applied_to(given)), State(state), asked=asked, say_better=say_better)
     if output is not None:
         output.write_text(plan.model_dump_json(indent=2, by_alias=True) + "\n", "utf-8")
         say(f"wrote {output}", quiet=quiet)
@@ -51,17 +51,12 @@ def command(
     else:
         print_plan(plan, schedule=schedule)
         click.echo(next_step(plan, output))
-    return EXIT_BLOCKED if is_unsound(plan) else 0
+    return EXIT_BLOCKED if is_blocked(plan) else 0
 
 
 def is_blocked(plan: Plan) -> bool:
     """Whether a finding forbids to apply it."""
     return any(finding.severity == "error" for finding in plan.findings)
-
-
-def is_unsound(plan: Plan) -> bool:
-    """Whether something has to be mended; that gpuplan cannot rent yet is no fault of the plan."""
-    return any(finding.severity == "error" and finding.check != CANNOT_RENT for finding in plan.findings)
 
 
 def print_plan(plan: Plan, *, schedule: bool = False) -> None:
@@ -91,8 +86,10 @@ def print_plan(plan: Plan, *, schedule: bool = False) -> None:
 
 def next_step(plan: Plan, output: Path | None) -> str:
     """The command that comes next."""
-    if is_unsound(plan):
-        return "next: mend what is marked x, then plan again"
+    from gpuplan.flow.plan import machines_elsewhere  # noqa: PLC0415
+
     if is_blocked(plan):
+        return "next: mend what is marked x, then plan again"
+    if machines_elsewhere(plan):
         return "next: rent the machines of the ticked option; `gpuplan apply` runs on this machine only"
     return f"next: gpuplan apply {output or plan.spec_path}"

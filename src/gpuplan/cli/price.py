@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpuplan.cli.drafts import drafts
 from gpuplan.cli.market import market_options
-from gpuplan.cli.options import json_option, spec_from, spec_options, state_option
+from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
 from gpuplan.cli.output import console, emit_json
 from gpuplan.errors import EXIT_BLOCKED
 
@@ -27,7 +28,8 @@ ROWS_SHOWN = 30
 @click.option("--bill", is_flag=True, help="The bill of the ticked option, line by line.")
 @state_option
 @json_option
-def command(given: Given, wished: Wished, *, bill: bool, state: Path, as_json: bool) -> int:
+@quiet_option
+def command(given: Given, wished: Wished, *, bill: bool, state: Path, as_json: bool, quiet: bool) -> int:
     """Price SPEC over all places of the shipped snapshot, whatever `compute.on` says: the ways to run it, and each GPU.
 
     Nothing is asked of a network, and nothing is rented.
@@ -37,7 +39,8 @@ def command(given: Given, wished: Wished, *, bill: bool, state: Path, as_json: b
     from gpuplan.world.asked import Asked  # noqa: PLC0415
 
     asked = Asked(table=wished.table, cautious=wished.cautious)
-    prices = price(spec_from(wished.applied_to(given)), State(state), asked)
+    with drafts(silent=quiet or as_json) as say_better:
+        prices = price(spec_from(wished.applied_to(given)), State(state), asked, say_better=say_better)
     if as_json:
         emit_json(_json(prices))
     else:

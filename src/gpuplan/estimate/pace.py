@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.estimate.roofline import step_seconds
 from gpuplan.estimate.scaling import on_ranks
 from gpuplan.units import format_count
 
@@ -42,8 +41,8 @@ def paced(case: Case, step_s: float) -> str:
     found = throughput(case, step_s)
     if found is None:
         return ""
-    tokens = f", {format_count(found.tokens_per_s)}tokens/s" if found.tokens_per_s else ""
-    return f"; {format_count(found.samples_per_s)}samples/s{tokens}"
+    tokens = f", {format_count(found.tokens_per_s)} tokens/s" if found.tokens_per_s else ""
+    return f"; {format_count(found.samples_per_s)} samples/s{tokens}"
 
 
 def bound_of(case: Case, roofline: Roofline | None, *, waits: bool) -> Bound | None:

@@ -41,6 +41,7 @@ __all__ = [
     "Ranked",
     "Ratio",
     "affine",
+    "alone_seconds",
     "break_even",
     "break_even_of",
     "differs_in_batch_only",
@@ -117,7 +118,7 @@ def ratio(now: Case, then: Case, *, measured_s: float | None = None) -> Ratio:
         return work
     there = topology_of(then)
     roofline = None if measured_s else step_seconds(then)
-    alone = roofline.seconds if roofline else _alone_s(then, measured_s, there)
+    alone = roofline.seconds if roofline else alone_seconds(then, measured_s, there)
     before = _ranked(then, alone, there)
     after = on_ranks(now, alone * work.value if alone else None)
     value = work.value * after.slow / before.slow
@@ -152,6 +153,22 @@ def _ranked(case: Case, alone_s: float | None, topology: Topology) -> Ranked:
     return Ranked(slow, width_of(slow, blind=blind), f"x{format_number(slow)} on ranks: {because}", LINEAR_RANKS)
 
 
+def alone_seconds(case: Case, together_s: float | None, topology: Topology) -> float | None:
+    """Seconds on one rank from those on all of them: the share of every doubling and the exchange taken off.
+
+    Both with the same rows a rank; None where `together_s` is not known.
+    """
+    if not together_s or case.run.ranks == 1:
+        return together_s
+    size, strategy = _exchanged_bytes(case), _strategy(case)
+    low, high = LEAST_ALONE * together_s, together_s
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        is_too_long = middle * slow_down(middle, topology, size_bytes=size, strategy=strategy) > together_s
+        low, high = (low, middle) if is_too_long else (middle, high)
+    return high
+
+
 def topology_of(case: Case, *, ranks: int | None = None) -> Topology:
     """The ranks of `case` and what joins them: a node has at most eight GPUs, unless this machine has more."""
     count = ranks or case.run.ranks
@@ -166,10 +183,11 @@ def measured_here(case: Case) -> list[Measured]:
     """Programs that ran on one rank and on several of this GPU, with the same rows a rank: they show its links."""
     facts = [each for each in case.world.evidence if each.gpu == case.gpu.name and each.measurement.step_s]
     facts = [each for each in facts if not each.measurement.flags][:MOST_FACTS]
-    alone = {_program(each): each for each in facts if each.ranks == 1}
+    several = [each for each in facts if each.ranks > 1]
+    alone = {_program(each): each for each in facts if each.ranks == 1} if several else {}
     found = []
-    for each in facts:
-        base = alone.get(_program(each)) if each.ranks > 1 else None
+    for each in several:
+        base = alone.get(_program(each))
         if base:
             size = 4.0 * each.measurement.parameters if each.measurement.parameters else None
             found.append(Measured(each.ranks, base.measurement.step_s or 0, each.measurement.step_s or 0, size))
@@ -177,13 +195,21 @@ def measured_here(case: Case) -> list[Measured]:
 
 
 def break_even(
-    alone_s: float, topology: Topology, *, size_bytes: float | None, strategy: Strategy = "ddp", worth: float = WORTH
+    alone_s: float,
+    topology: Topology,
+    *,
+    size_bytes: float | None,
+    strategy: Strategy = "ddp",
+    worth: float = WORTH,
+    between: bool = True,
 ) -> BreakEven:
     """Up to the ranks of `topology`: the most that keep `worth` of linear, each with the rows of the one rank.
 
-    `alone_s`: seconds of an optimizer step on one rank; `size_bytes`: what the ranks exchange, None where unknown.
+    `alone_s`: seconds of an optimizer step on one rank; `size_bytes`: what the ranks exchange, None where unknown;
+    without `between`, only one rank and all of them are looked at, and the words are of all.
     """
-    counts = sorted({2**power for power in range(topology.ranks.bit_length())} | {topology.ranks})
+    powers = {2**power for power in range(topology.ranks.bit_length())} if between else {1}
+    counts = sorted(powers | {topology.ranks})
     at = tuple(
         _efficiency(alone_s, topology._replace(ranks=count), size_bytes, strategy)
         for count in counts
@@ -194,10 +220,10 @@ def break_even(
     return BreakEven(max(enough), at, slower, _words(at, topology, size_bytes, strategy, most=max(enough)))
 
 
-def break_even_of(case: Case, alone_s: float, *, most: int) -> BreakEven:
+def break_even_of(case: Case, alone_s: float, *, most: int, between: bool = True) -> BreakEven:
     """The same for the program of `case`, whose optimizer step takes `alone_s` on one rank, up to `most` ranks."""
-    topology = topology_of(case, ranks=most)
-    return break_even(alone_s, topology, size_bytes=_exchanged_bytes(case), strategy=_strategy(case))
+    topology, size_bytes = topology_of(case, ranks=most), _exchanged_bytes(case)
+    return break_even(alone_s, topology, size_bytes=size_bytes, strategy=_strategy(case), between=between)
 
 
 def affine(points: Sequence[Point], at: float) -> float | None:
@@ -221,19 +247,6 @@ def differs_in_batch_only(clue: Clue, case: Case) -> bool:
 
 
 # ---------------------------------------------------------------- ranks
-
-
-def _alone_s(case: Case, together_s: float | None, topology: Topology) -> float | None:
-    """Seconds on one rank from those on all of them: the share of every doubling and the exchange taken off."""
-    if not together_s or case.run.ranks == 1:
-        return together_s
-    size, strategy = _exchanged_bytes(case), _strategy(case)
-    low, high = LEAST_ALONE * together_s, together_s
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        is_too_long = middle * slow_down(middle, topology, size_bytes=size, strategy=strategy) > together_s
-        low, high = (low, middle) if is_too_long else (middle, high)
-    return high
 
 
 def _exchanged_bytes(case: Case) -> float | None:

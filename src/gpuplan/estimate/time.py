@@ -139,7 +139,7 @@ def _scaled(case: Case, clues: Clues) -> _Found | None:
     if not timed:
         return _transferred(case, _timed(clues.elsewhere))
     clue, factor = min((_Scaled(clue, _sized(case, clue)) for clue in timed), key=_distance)
-    return _from(case, clue, factor, _together(_width(factor.value), factor.width))
+    return _from(clue, factor, _together(_width(factor.value), factor.width))
 
 
 def _transferred(case: Case, timed: Sequence[Clue]) -> _Found | None:
@@ -151,7 +151,7 @@ def _transferred(case: Case, timed: Sequence[Clue]) -> _Found | None:
         return None
     ways = [_way(case, clue) for clue in timed]
     way = min(ways, key=lambda way: way.width.high / way.width.low)
-    return _from(case, way.clue, way.ratio, way.width, way.assumptions)
+    return _from(way.clue, way.ratio, way.width, way.assumptions)
 
 
 class _Way(NamedTuple):
@@ -232,7 +232,7 @@ def _together(first: Width, second: Width) -> Width:
     return Width(math.exp(-low), math.exp(high))
 
 
-def _from(case: Case, clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> _Found:
+def _from(clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> _Found:
     because = (
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
         f"({_what_differs(clue)}), {factor.because}"

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.command import PYTHONS, argv, fill, words
-from gpuplan.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
+from gpuplan.errors import EXIT_BLOCKED, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
 from gpuplan.expand import shape_of
 from gpuplan.flow.observer import RunObserver
+from gpuplan.flow.plan import machines_elsewhere
 from gpuplan.launch.conduct import conduct
 from gpuplan.launch.local import LocalLauncher
 from gpuplan.launch.prepare import Site
 from gpuplan.learn import evidence_of
+from gpuplan.report.priced import machines_words
 from gpuplan.units import format_duration
 from gpuplan.world import interpreter, workdir_of
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from gpuplan.launch.ports import Conducted, Event
     from gpuplan.model import Experiment, Plan, Run, RunRecord
 
-__all__ = ["Applied", "apply", "create_inputs", "site_of", "threads_of"]
+__all__ = ["Applied", "apply", "create_inputs", "refuse_what_waits", "site_of", "threads_of"]
 
 CREATE_TIMEOUT_S = 3600
 
@@ -51,7 +53,7 @@ class Applied(NamedTuple):
 
 def apply(plan: Plan, state: State, *, on_event: Callable[[Event], None]) -> Applied:
     """Carry out the plan to the letter, and learn from each run that finished. Raises UserError."""
-    _refuse_what_waits(plan)
+    refuse_what_waits(plan)
     state.keep_plan(plan)
     started = time.monotonic()
     with state.writing() as store:
@@ -124,7 +126,15 @@ def _create(command: str, path: Path, *, workdir: Path, python: str) -> None:
         )
 
 
-def _refuse_what_waits(plan: Plan) -> None:
+def refuse_what_waits(plan: Plan) -> None:
+    """Raise UserError for what this version plans, but does not run: other machines, stages, copies."""
+    elsewhere = machines_elsewhere(plan)
+    if elsewhere:
+        raise UserError(
+            f"the plan is for {machines_words(elsewhere)}, and gpuplan runs on this machine only: it rents nothing yet",
+            hint="rent them and apply the spec there, or plan here: gpuplan apply SPEC --set compute.on=[local]",
+            exit_code=EXIT_BLOCKED,
+        )
     if plan.experiment.stages or any(run.copies > 1 for run in plan.runs):
         what = "stages" if plan.experiment.stages else "copies"
         raise UserError(

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.data import gpu_readings, near_gpus
 from gpuplan.errors import UserError
-from gpuplan.model import Compute, Refused
+from gpuplan.model import Compute
 from gpuplan.offers import Offered, offers
-from gpuplan.offers.base import UnavailableError
-from gpuplan.offers.colab import Colab
 from gpuplan.offers.gpuhunt import Hunt
-from gpuplan.offers.local import Local
-from gpuplan.offers.refresh import MARKETS, Kept, kept, refresh
-from gpuplan.offers.slurm import Slurm, look
-from gpuplan.offers.snapshot import Snapshot
+from gpuplan.offers.refresh import MARKETS, refresh
 from gpuplan.offers.table import Table
 from gpuplan.offers.torch_build import built_for
 from gpuplan.units import parse_usd
 from gpuplan.world import look_at_machine
+from gpuplan.world.market import NOWHERE, Sources, markets, slurm_here, this_machine
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gpuplan.flow.state import State
     from gpuplan.model import Experiment, World
-    from gpuplan.offers.base import Source
 
 __all__ = ["Asked", "Wanted", "offers_in", "offers_now", "wished"]
 
@@ -66,15 +62,15 @@ def offers_in(world: World, experiment: Experiment | None, wanted: Wanted) -> As
     """As `offers_now`, on a machine that is captured already."""
     compute = wished(experiment, wanted)
     named = _named(wanted.refresh)
-    markets = [name for name in named if name != GPUHUNT]
-    failed = refresh(markets, compute, today=world.today, folder=wanted.cache) if markets else ()
+    asked = [name for name in named if name != GPUHUNT]
+    failed = refresh(asked, compute, today=world.today, folder=wanted.cache) if asked else ()
     hunts = [Hunt(world.today)] if GPUHUNT in named else []
-    sources, missing = _sources(world, compute, wanted)
+    near = _sources(world, compute, wanted)
     places = compute.on if set(compute.on) != {"local"} else []
     gpus = [name for stage in (experiment.stages if experiment else []) for name in stage.gpus]
     offered = offers(
         compute,
-        *sources,
+        *near.asked,
         *hunts,
         today=world.today,
         gpus=gpus if compute.gpus else (),
@@ -82,7 +78,7 @@ def offers_in(world: World, experiment: Experiment | None, wanted: Wanted) -> As
         known=world.gpus,
         architectures=built_for(wanted.python) if wanted.python else (),
     )
-    return Asked(Offered(offered.offers, (*failed, *missing, *offered.refused)), compute, world.today)
+    return Asked(Offered(offered.offers, (*failed, *near.missing, *offered.refused)), compute, world.today)
 
 
 def wished(experiment: Experiment | None, wanted: Wanted) -> Compute:
@@ -97,28 +93,13 @@ def wished(experiment: Experiment | None, wanted: Wanted) -> Compute:
     return compute.model_copy(update=changes)
 
 
-def _sources(world: World, compute: Compute, wanted: Wanted) -> tuple[list[Source], list[Refused]]:
+def _sources(world: World, compute: Compute, wanted: Wanted) -> Sources:
     """What is near first; a market's kept answer in place of its shipped rows."""
-    sources: list[Source] = [Local(world.machine, disk_bytes=shutil.disk_usage(Path.cwd()).free)]
-    missing: list[Refused] = []
-    if wanted.table is not None:
-        sources.append(Table(wanted.table))
-    if shutil.which("scontrol") or "slurm" in compute.on:
-        try:
-            sources.append(Slurm(look(), world.today))
-        except UnavailableError as error:
-            missing.append(Refused(offer="slurm", place="slurm", reason=error.message, kind="source"))
-    answers = kept(wanted.cache)
-    fresh = [answer for answer in answers if isinstance(answer, Kept) and answer.covers(compute)]
-    missing += [answer if isinstance(answer, Refused) else _other(answer) for answer in answers if answer not in fresh]
-    return [*sources, *fresh, Snapshot(without=[answer.name for answer in fresh]), Colab()], missing
-
-
-def _other(answer: Kept) -> Refused:
-    reason = (
-        f"its answer of {answer.as_of} was for other wishes and is not used; --refresh {answer.name} asks for these"
-    )
-    return Refused(offer=answer.name, place=answer.name, reason=reason, kind="source")
+    own = (Table(wanted.table),) if wanted.table is not None else ()
+    slurm = slurm_here(world.today) if shutil.which("scontrol") or "slurm" in compute.on else NOWHERE
+    rented = markets(compute, cache=wanted.cache)
+    asked = (this_machine(world), *own, *slurm.asked, *rented.asked)
+    return Sources(asked, (*slurm.missing, *rented.missing))
 
 
 def _named(refresh: str | None) -> list[str]:

@@ -10,23 +10,30 @@ from gpuplan.estimate import estimate
 from gpuplan.expand import expand
 from gpuplan.flow.prints import fingerprints
 from gpuplan.model import Plan
-from gpuplan.place import place
+from gpuplan.place import LOCAL, place
+from gpuplan.place.search import say_nothing
 from gpuplan.spec import Spec, load
 from gpuplan.verify import verify
 from gpuplan.world import capture
 from gpuplan.world.asked import Asked, asked_of, is_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gpuplan.flow.state import State
-    from gpuplan.model import Gpu, Run, World
+    from gpuplan.model import Gpu, RentedMachine, Run, World
+    from gpuplan.place.shown import Draft
 
-__all__ = ["drift", "make_plan", "plan", "replan"]
+__all__ = ["drift", "machines_elsewhere", "make_plan", "plan", "replan"]
 
 
-def make_plan(spec: Spec, state: State, *, asked: Asked | None = None) -> Plan:
-    """Look at the world once, and plan; `asked` is what to look at beside what the spec names. Changes nothing."""
+def make_plan(
+    spec: Spec, state: State, *, asked: Asked | None = None, say_better: Callable[[Draft], None] = say_nothing
+) -> Plan:
+    """Look at the world once, and plan; `asked` is what to look at beside what the spec names. Changes nothing.
+
+    `say_better` as of `priced`; a plan for this machine is there at once and says nothing.
+    """
     asked = asked or Asked()
     refuse_expectations(spec)
     runs = expand(spec.experiment)
@@ -37,7 +44,7 @@ def make_plan(spec: Spec, state: State, *, asked: Asked | None = None) -> Plan:
     from gpuplan.flow.priced import priced  # noqa: PLC0415  0.1 s that a plan for this machine does not pay
     from gpuplan.world.market import with_offers  # noqa: PLC0415
 
-    return priced(spec, runs, with_offers(world, spec.experiment, asked), asked=asked)
+    return priced(spec, runs, with_offers(world, spec.experiment, asked), asked=asked, say_better=say_better)
 
 
 def plan(spec: Spec, runs: Sequence[Run], world: World) -> Plan:
@@ -83,6 +90,12 @@ def replan(plan: Plan, state: State) -> Plan:
     else:
         spec = Spec(plan.experiment, plan.spec_path, Path(plan.base), plan.fingerprints.spec, {}, plan.overrides)
     return make_plan(spec, state, asked=asked_of(plan))
+
+
+def machines_elsewhere(plan: Plan) -> tuple[RentedMachine, ...]:
+    """Those of the chosen option that are not this machine: `apply` waits for somebody to rent them."""
+    chosen = [option for option in plan.options if option.chosen]
+    return tuple(machine for option in chosen for machine in option.machines if machine.place != LOCAL)
 
 
 def drift(plan: Plan, now: Plan) -> tuple[str, ...]:

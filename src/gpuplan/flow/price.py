@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpuplan.expand import expand
 from gpuplan.flow.priced import priced, searches
 from gpuplan.place.everywhere import everywhere
+from gpuplan.place.search import say_nothing
 from gpuplan.world import capture
 from gpuplan.world.market import with_offers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpuplan.flow.state import State
     from gpuplan.model import Option, Plan
+    from gpuplan.place.shown import Draft
     from gpuplan.spec import Spec
     from gpuplan.world.asked import Asked
 
@@ -26,15 +30,18 @@ class Prices(NamedTuple):
     by_gpu: tuple[Option, ...]
 
 
-def price(spec: Spec, state: State, asked: Asked) -> Prices:
-    """Price the runs that are not finished at every place, whatever `compute.on` says. Changes nothing."""
+def price(spec: Spec, state: State, asked: Asked, *, say_better: Callable[[Draft], None] = say_nothing) -> Prices:
+    """Price the runs that are not finished at every place, whatever `compute.on` says. Changes nothing.
+
+    `say_better` as of `priced`.
+    """
     runs = expand(spec.experiment)
     with state.reading() as store:
         seen = capture(spec, runs, state=state.folder, store=store)
     world = with_offers(seen, spec.experiment, asked._replace(anywhere=True))
     finished = {past.key for past in world.history if past.state == "finished"}
     todo = [run for run in runs if run.key not in finished]
-    plan = priced(spec, runs, world, asked=asked)
+    plan = priced(spec, runs, world, asked=asked, say_better=say_better)
     search, spare = searches()
     by_gpu = everywhere(spec.experiment, todo, world=world, search=search, spare=spare, cautious=asked.cautious)
     return Prices(plan, by_gpu)

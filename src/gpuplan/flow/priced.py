@@ -9,13 +9,14 @@ from gpuplan.flow.prints import fingerprints
 from gpuplan.model import Plan
 from gpuplan.place.highs import Effort
 from gpuplan.place.on_market import on_market
-from gpuplan.place.search import Search
+from gpuplan.place.search import Search, say_nothing
 from gpuplan.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gpuplan.model import Run, World
+    from gpuplan.place.shown import Draft
     from gpuplan.spec import Spec
     from gpuplan.world.asked import Asked
 
@@ -48,11 +49,24 @@ def searches(most_s: float = MOST_S) -> Searches:
     return Searches(Search(keep_going=before(until), rounds=ROUNDS), spare)
 
 
-def priced(spec: Spec, runs: Sequence[Run], world: World, *, asked: Asked, most_s: float = MOST_S) -> Plan:
-    """The plan for `runs` on the offers of `world`, with options; within `most_s` the same to the byte each time."""
+def priced(
+    spec: Spec,
+    runs: Sequence[Run],
+    world: World,
+    *,
+    asked: Asked,
+    most_s: float = MOST_S,
+    say_better: Callable[[Draft], None] = say_nothing,
+) -> Plan:
+    """The plan for `runs` on the offers of `world`, with options; within `most_s` the same to the byte each time.
+
+    `say_better` hears of a first plan at once, then of each better one while the search goes on.
+    """
     experiment = spec.experiment
     search, spare = searches(most_s)
-    chosen = on_market(experiment, runs, world=world, search=search, spare=spare, cautious=asked.cautious)
+    chosen = on_market(
+        experiment, runs, world=world, search=search, spare=spare, cautious=asked.cautious, say_better=say_better
+    )
     findings = verify(experiment, runs, world=world, estimates=chosen.estimates)
     return Plan(
         experiment=experiment,

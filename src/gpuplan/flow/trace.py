@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.errors import UserError
+from gpuplan.estimate.classes import classes_of
 from gpuplan.expand import expand, shape_of
 from gpuplan.trace import Limits, largest_batch, trace
 from gpuplan.world import interpreter, look_at_machine, workdir_of
-from gpuplan.world.footprints import TRACES, batch_setting, kinds, settings_of
+from gpuplan.world.footprints import TRACES, batch_setting, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def trace_runs(
     on_gpu = (kind or device.kind) == "gpu"
     limits = Limits(timeout_s=timeout_s)
     found = []
-    for alike in kinds(runs, experiment)[:most]:
+    for alike in classes_of(runs, experiment)[:most]:
         say(f"tracing {alike[0].name}")
         ask = _asking(alike[0], spec, cache_folder=state.folder / TRACES, on_gpu=on_gpu, limits=limits)
         found.append(_trace_run(alike[0], experiment, ask, room_bytes=room_bytes, say=say))

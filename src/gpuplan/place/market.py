@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.data import gpu_readings
-from gpuplan.place.improve import plan
+from gpuplan.place.improve import improve
 from gpuplan.place.kinds import kinds_to_estimate
 from gpuplan.place.money import Solved, data_usd
 from gpuplan.place.needs import needs_of, works_of
-from gpuplan.place.problem import Solution
+from gpuplan.place.problem import Goal, Solution
 from gpuplan.place.rentable import OWN_PLACES
+from gpuplan.place.search import say_nothing
 from gpuplan.place.stages import plan_stages
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Experiment, Offer, Run, World
     from gpuplan.place.needs import Needs
-    from gpuplan.place.problem import Goal, Rentable
+    from gpuplan.place.problem import Rentable
     from gpuplan.place.search import Search
 
 __all__ = ["Found", "Market", "Stage", "market_of", "offered_gpus", "worth_having"]
@@ -92,12 +93,13 @@ class Market:
         """Whether nothing is rented there."""
         return self.stages[0].needs.offers[offer.offer].place in OWN_PLACES
 
-    def cheapest(self, goal: Goal) -> Found | None:
+    def cheapest(self, goal: Goal, *, say_better: Callable[[Found], None] = say_nothing) -> Found | None:
         """The cheapest plan within the limits, data and storage counted: what they cost, the search does not see.
 
         Of the plan on all offers and that on those which charge nothing for egress, the one of the smaller bill.
+        `say_better` hears of the plans on all offers, each better than the last, while the search goes on.
         """
-        plans = [self.solve(goal)]
+        plans = [self.solve(goal, say_better=say_better)]
         if plans[0] is not None and self.data_usd(plans[0]) > WORTH_LOOKING * plans[0].cost_usd:
             plans.append(self.quick.solve(goal, keep=self._is_egress_free))
         kept = [one for one in plans if one and one.cost_usd + self.data_usd(one) <= goal.budget_usd]
@@ -110,18 +112,27 @@ class Market:
     def _is_egress_free(self, offer: Rentable) -> bool:
         return not self.stages[0].needs.offers[offer.offer].upload_usd_per_gb
 
-    def solve(self, goal: Goal, *, keep: Callable[[Rentable], bool] | None = None, tiers: bool = True) -> Found | None:
+    def solve(
+        self,
+        goal: Goal,
+        *,
+        keep: Callable[[Rentable], bool] | None = None,
+        tiers: bool = True,
+        say_better: Callable[[Found], None] = say_nothing,
+    ) -> Found | None:
         """The best plan on the offers to keep, each stage on its tier; None where a run or a limit does not fit."""
         stages = [self._offered(stage, keep, tiers=tiers) for stage in self.stages]
         if not all(stage.needs.problem.offers and _all_fit(stage.needs) for stage in stages):
             return None
         if len(stages) > 1:
-            return _in_order(stages, goal, self.search)
-        answer = plan(stages[0].needs.problem, goal, search=self.search)
-        if not isinstance(answer, Solution):
-            return None
-        solved = Solved(stages[0].name, stages[0].needs, answer)
-        return Found((solved,), answer.cost_usd, answer.makespan_s, answer.bound_cost_usd)
+            return _in_order(stages, goal, self.search, say_better)
+        found = None
+        for answer in improve(stages[0].needs.problem, goal, search=self.search):
+            if isinstance(answer, Solution):
+                solved = Solved(stages[0].name, stages[0].needs, answer)
+                found = Found((solved,), answer.cost_usd, answer.makespan_s, answer.bound_cost_usd)
+                say_better(found)
+        return found
 
     def _offered(self, stage: Stage, keep: Callable[[Rentable], bool] | None, *, tiers: bool) -> Stage:
         wanted = [
@@ -215,11 +226,26 @@ def _all_fit(needs: Needs) -> bool:
     return all(any(widest.get(gpu, 0) >= job.gpus for gpu in job.duration_s) for job in needs.problem.jobs)
 
 
-def _in_order(stages: Sequence[Stage], goal: Goal, search: Search) -> Found | None:
+def _in_order(stages: Sequence[Stage], goal: Goal, search: Search, say_better: Callable[[Found], None]) -> Found | None:
+    quick = _list_schedules(stages, search)
+    if quick is not None and quick.cost_usd <= goal.budget_usd and quick.makespan_s <= goal.deadline_s:
+        say_better(quick)
     staged = plan_stages([stage.needs.problem for stage in stages], goal, search=search)
     if staged is None:
         return None
-    solved = tuple(
-        Solved(stage.name, stage.needs, solution) for stage, solution in zip(stages, staged.solutions, strict=True)
-    )
-    return Found(solved, staged.cost_usd, staged.makespan_s, staged.bound_usd)
+    return Found(_solved(stages, staged.solutions), staged.cost_usd, staged.makespan_s, staged.bound_usd)
+
+
+def _list_schedules(stages: Sequence[Stage], search: Search) -> Found | None:
+    """The first plan of each stage, for which nothing is proven yet."""
+    firsts = [next(improve(stage.needs.problem, Goal("cheapest"), search=search)) for stage in stages]
+    solutions = [one for one in firsts if isinstance(one, Solution)]
+    if len(solutions) < len(stages):
+        return None
+    cost_usd, makespan_s = sum(one.cost_usd for one in solutions), sum(one.makespan_s for one in solutions)
+    return Found(_solved(stages, solutions), cost_usd, makespan_s, 0.0)
+
+
+def _solved(stages: Sequence[Stage], solutions: Sequence[Solution]) -> tuple[Solved, ...]:
+    pairs = zip(stages, solutions, strict=True)
+    return tuple(Solved(stage.name, stage.needs, solution) for stage, solution in pairs)

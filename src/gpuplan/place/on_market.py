@@ -14,6 +14,7 @@ from gpuplan.place.options import options_of
 from gpuplan.place.refusals import cannot_rent, nothing_offered, only_unstated, refusals
 from gpuplan.place.rentable import assumptions_of
 from gpuplan.place.schedule import total
+from gpuplan.place.search import say_nothing
 from gpuplan.place.shown import Shown
 from gpuplan.place.timetable import timetable
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Experiment, Offer, Run, World
     from gpuplan.place.market import Found, Market
     from gpuplan.place.search import Search
+    from gpuplan.place.shown import Draft
 
 __all__ = ["Chosen", "on_market"]
 
@@ -54,10 +56,12 @@ def on_market(
     search: Search,
     spare: Callable[[], Search] | None = None,
     cautious: bool = False,
+    say_better: Callable[[Draft], None] = say_nothing,
 ) -> Chosen:
     """Plan every run that is not finished on `world.offers`; where there are none, on those that do not state all.
 
-    `search` finds the plan, each `spare` one of those that are shown beside it.
+    `search` finds the plan, each `spare` one of those that are shown beside it; `say_better` hears of each better plan
+    on the way.
     """
     finished = {past.key for past in world.history if past.state == "finished"}
     todo = [run for run in runs if run.key not in finished]
@@ -71,7 +75,7 @@ def on_market(
     reasons = {one.offer: one.reason for one in world.unstated}
     shown = Shown(Frame(world.today, experiment.limits, reasons), failed or 0.0)
     rest = market(stated) if world.offers and stated and todo else None
-    found = options_of(main, shown, unstated=rest) if todo and main.offered else None
+    found = options_of(main, shown, unstated=rest, say_better=say_better) if todo and main.offered else None
     chosen = found.chosen if found else None
     return Chosen(
         estimates=tuple(_estimates(experiment, runs, main, chosen)),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.place.advice import WORTH_SAYING, advice_of, scaled_down, scaled_to
 from gpuplan.place.problem import Goal
-from gpuplan.place.shown import Candidate, Shown, option_of
+from gpuplan.place.search import say_nothing
+from gpuplan.place.shown import Candidate, Shown, draft_of, option_of
 from gpuplan.units import format_duration, format_usd
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gpuplan.place.advice import Advice
     from gpuplan.place.market import Found, Market
     from gpuplan.place.problem import JobClass, Rentable, Rented
+    from gpuplan.place.shown import Draft
 
 __all__ = ["Options", "goal_of", "options_of"]
 
@@ -27,6 +29,10 @@ TIMES_CHEAPEST = 3.0
 """What the fastest option may cost, in multiples of the cheapest, where no budget is given."""
 DISREGARDING = frozenset({"scale_up", "scale_down", "unstated", "local"})
 """Kinds of options that do not keep to all that the spec says."""
+SIDE_BY_SIDE = frozenset({"local", "one_machine", "scale_up", "scale_down"})
+"""Kinds that people ask for by themselves, and so stand even beside one that is cheaper and faster."""
+WORTH_LISTING = 0.01
+"""Sooner by less than this share is not sooner: it would be shown as the same time."""
 CENT_USD = 0.01
 MOST_SINGLES = 4
 """Single machines that are tried out, of those that look cheapest."""
@@ -46,13 +52,20 @@ def goal_of(market: Market) -> Goal:
     return Goal("cheapest", deadline_s=limits.deadline or math.inf, budget_usd=_or_inf(limits.budget))
 
 
-def options_of(market: Market, shown: Shown, *, unstated: Market | None = None) -> Options:
+def options_of(
+    market: Market,
+    shown: Shown,
+    *,
+    unstated: Market | None = None,
+    say_better: Callable[[Draft], None] = say_nothing,
+) -> Options:
     """The options on a market; `unstated` is the one of offers that do not state all that is wished for.
 
-    With no plan within the limits, the options are those without limits, and none is chosen.
+    With no plan within the limits, the options are those without limits, and none is chosen. `say_better` hears of
+    each better plan on the way to the chosen one.
     """
     goal = goal_of(market)
-    cheapest = market.cheapest(goal)
+    cheapest = market.cheapest(goal, say_better=lambda found: say_better(draft_of(found, market)))
     is_met = cheapest is not None
     cheapest = cheapest or market.cheapest(Goal("cheapest"))
     if cheapest is None:
@@ -68,6 +81,7 @@ def options_of(market: Market, shown: Shown, *, unstated: Market | None = None) 
     if is_met:
         candidates = _by_bill(market, candidates, goal)
         cheapest = candidates[0].found
+    candidates = list(_worth_listing(market, candidates))
     options = tuple(
         option_of(candidate, shown, chosen=is_met and number == 0) for number, candidate in enumerate(candidates)
     )
@@ -76,6 +90,27 @@ def options_of(market: Market, shown: Shown, *, unstated: Market | None = None) 
     said = down.candidate.title if down else None
     advice = (*_cheaper(options, but=said), *advice_of(market, cheapest, goal, down=down))
     return Options(options, cheapest, advice)
+
+
+def _worth_listing(market: Market, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Those that no other beats in cost without taking longer, and the kinds that stand side by side; the first stays.
+
+    What keeps less of the spec's wishes beats nothing that keeps more of them.
+    """
+    bills = [one.found.cost_usd + market.data_usd(one.found) for one in candidates]
+
+    def beats(other: int, one: int) -> bool:
+        return (
+            other != one
+            and (candidates[other].kind not in DISREGARDING or candidates[one].kind in DISREGARDING)
+            and (bills[other], other) < (bills[one], one)
+            and candidates[other].found.makespan_s <= candidates[one].found.makespan_s * (1 + WORTH_LISTING)
+        )
+
+    for number, candidate in enumerate(candidates):
+        keeps = number == 0 or candidate.kind in SIDE_BY_SIDE
+        if keeps or not any(beats(other, number) for other in range(len(candidates))):
+            yield candidate
 
 
 def _by_bill(market: Market, candidates: Sequence[Candidate], goal: Goal) -> list[Candidate]:

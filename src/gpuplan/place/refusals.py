@@ -54,11 +54,11 @@ def cannot_rent(world: World, places: Iterable[str]) -> Iterator[Finding]:
     for place in sorted(places):
         yield _finding(
             world,
-            "error",
+            "warning",
             "place",
-            message=f"gpuplan cannot run on {place} yet",
-            because="only local is built today",
-            fix="rent the machines yourself; the plan says which",
+            message=f"gpuplan cannot run on {place} yet: it is planned and priced there",
+            because="`gpuplan apply` runs on this machine only",
+            fix="rent the machines of the plan yourself, or `compute: {on: [local]}`",
             at="compute.on",
         )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gpuplan.place.tables import Tables
 
-__all__ = ["Search", "always", "horizon_s", "is_large"]
+__all__ = ["Search", "always", "horizon_s", "is_large", "say_nothing"]
 
 LARGE_CLASSES = 150
 """With more classes there are so many bundles that their fractions cost little and whole ones much time."""
@@ -21,6 +21,10 @@ LARGE_CLASSES = 150
 def always() -> bool:
     """Go on."""
     return True
+
+
+def say_nothing(_news: object) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.model import Option, RentedMachine
+from gpuplan.model import Option, Quantity, RentedMachine
 from gpuplan.place.catches import catches_of
 from gpuplan.place.money import priced
 from gpuplan.place.schedule import total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from gpuplan.model import OptionKind, Quantity
+    from gpuplan.model import OptionKind
     from gpuplan.place.catches import Frame
     from gpuplan.place.market import Found, Market
-    from gpuplan.place.money import Priced, Solved
+    from gpuplan.place.money import Solved
 
-__all__ = ["Candidate", "Shown", "option_of"]
+__all__ = ["Candidate", "Draft", "Shown", "draft_of", "option_of"]
+
+HOUR_S = 3600
 
 
 class Candidate(NamedTuple):
@@ -30,6 +32,15 @@ class Candidate(NamedTuple):
     catch: str = ""
 
 
+class Draft(NamedTuple):
+    """A plan while better ones are looked for, by the planned durations; `gap` as of an option."""
+
+    cost_usd: float
+    makespan_s: int
+    machines: tuple[RentedMachine, ...]
+    gap: float | None
+
+
 class Shown(NamedTuple):
     """What all options are shown with: where they are seen from, and the share of runs that will be repeated."""
 
@@ -37,32 +48,47 @@ class Shown(NamedTuple):
     failed: float
 
 
+def draft_of(found: Found, market: Market) -> Draft:
+    """What there is to say of a plan at once, without drawing its bill."""
+    hours = [[_as_planned(one.billed_s) for one in stage.solution.machines] for stage in found.stages]
+    cost_usd = found.cost_usd + market.data_usd(found)
+    return Draft(cost_usd, found.makespan_s, tuple(_machines(found, hours)), _gap(found))
+
+
 def option_of(candidate: Candidate, shown: Shown, *, chosen: bool = False) -> Option:
     """The option, with its bill drawn."""
     found = candidate.found
     price = priced(found.stages, failed=shown.failed, disk_bytes=candidate.market.experiment.compute.disk)
-    bound_usd = found.bound_usd
     own = (candidate.catch,) if candidate.catch else ()
     return Option(
         kind=candidate.kind,
         title=candidate.title,
         chosen=chosen,
-        machines=tuple(_machines(found, price)),
+        machines=tuple(_machines(found, price.hours)),
         gpus=max(sum(one.offer.gpu_count for one in stage.solution.machines) for stage in found.stages),
         cost_usd=price.bill.total_usd,
         makespan_s=price.makespan_s,
         bill=price.bill,
         utilization=price.utilization,
-        bound_usd=bound_usd,
-        gap=max(0.0, found.cost_usd / bound_usd - 1) if bound_usd > 0 else None,
+        bound_usd=found.bound_usd,
+        gap=_gap(found),
         catches=(*own, *catches_of(found, price, shown.frame)),
     )
 
 
-def _machines(found: Found, price: Priced) -> Iterator[RentedMachine]:
-    for stage, hours in zip(found.stages, price.hours, strict=True):
+def _gap(found: Found) -> float | None:
+    return max(0.0, found.cost_usd / found.bound_usd - 1) if found.bound_usd > 0 else None
+
+
+def _as_planned(billed_s: int) -> Quantity:
+    hours = billed_s / HOUR_S
+    return Quantity(p10=hours, p50=hours, p90=hours, source="assumed", because="as planned")
+
+
+def _machines(found: Found, hours: Sequence[Sequence[Quantity]]) -> Iterator[RentedMachine]:
+    for stage, of_stage in zip(found.stages, hours, strict=True):
         by_offer: dict[str, list[Quantity]] = {}
-        for one, billed in zip(stage.solution.machines, hours, strict=True):
+        for one, billed in zip(stage.solution.machines, of_stage, strict=True):
             by_offer.setdefault(one.offer.offer, []).append(billed)
         for offer, billed_h in by_offer.items():
             yield _machine(stage, offer, billed_h)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuplan.report.table import Column, Table
+from gpuplan.report.table import Column, Table, clean
 from gpuplan.units import format_duration, format_range, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuplan.model import Option, Quantity, RentedMachine
+    from gpuplan.place.shown import Draft
 
-__all__ = ["OF_OFFERS", "advice_lines", "bill_table", "bound_line", "catch_lines", "gpus_table", "options_table"]
+__all__ = [
+    "OF_OFFERS",
+    "advice_lines",
+    "bill_table",
+    "bound_line",
+    "catch_lines",
+    "draft_line",
+    "gpus_table",
+    "machines_words",
+    "options_table",
+]
 
 OPTION_COLUMNS = (
     Column("chosen", "", importance=10),
@@ -31,6 +42,8 @@ GPU_COLUMNS = (
 )
 OF_OFFERS = frozenset({"offers", "unstated", "deadline", "budget", "memory", "memory-tight"})
 """Findings that say why something has no price."""
+MOST_SHOWN = 3
+"""Kinds of machines in a line; the table has them all."""
 TICK = "\N{CHECK MARK}"
 
 
@@ -42,7 +55,7 @@ def options_table(options: Sequence[Option]) -> Table:
             option.title,
             _usd(option.cost_usd),
             _time(option.makespan_s),
-            _machines(option),
+            machines_words(option.machines),
             option.gpus,
             f"{option.utilization:.0%}",
         )
@@ -59,7 +72,7 @@ def gpus_table(options: Sequence[Option]) -> Table:
             option.title,
             _usd(option.cost_usd),
             _time(option.makespan_s),
-            _machines(option),
+            machines_words(option.machines),
             f"{option.utilization:.0%}",
             "; ".join(option.catches),
         )
@@ -72,6 +85,13 @@ def bill_table(option: Option) -> Table:
     """The bill line by line."""
     rows = [(line.what, _usd(line.cost_usd)) for line in option.bill.lines]
     return Table("bill", "The bill", BILL_COLUMNS, (*rows, ("total", _usd(option.bill.total_usd))))
+
+
+def draft_line(draft: Draft) -> str:
+    """`$3.40 in 5h10m on 2 x RTX 4090 at vast, 4.1 % above the least possible`; of the first, that it is the first."""
+    known = "first plan" if draft.gap is None else f"{100 * draft.gap:.1f} % above the least possible"
+    on = machines_words(draft.machines, shown=MOST_SHOWN)
+    return clean(f"{format_usd(draft.cost_usd)} in {format_duration(draft.makespan_s)} on {on}, {known}")
 
 
 def bound_line(options: Sequence[Option], *, prices_as_of: str | None) -> str:
@@ -104,8 +124,11 @@ def advice_lines(advice: Sequence[str]) -> list[str]:
     return [f"> {text}" for text in advice]
 
 
-def _machines(option: Option) -> str:
-    return ", ".join(dict.fromkeys(_machine(machine) for machine in option.machines))
+def machines_words(machines: Sequence[RentedMachine], *, shown: int | None = None) -> str:
+    """`2 x (4 RTX 4090) at vast, spot`; those after the first `shown` kinds as a number."""
+    kinds = list(dict.fromkeys(_machine(machine) for machine in machines))
+    more = f" and {len(kinds) - shown} more kinds" if shown is not None and len(kinds) > shown else ""
+    return ", ".join(kinds[:shown]) + more
 
 
 def _machine(machine: RentedMachine) -> str:

@@ -11,7 +11,7 @@ from gpuplan.units import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gpuplan.model import Evidence, Gpu, RunRecord, World
+    from gpuplan.model import Estimate, Evidence, Gpu, RunRecord, World
     from gpuplan.report.table import Cell
 
 __all__ = ["device_table", "gpu_table", "probe_tables", "record_table"]
@@ -124,6 +124,7 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, str | None]]:
         yield "predicted time", f"{format_duration(duration.p50)} ({duration.because})"
         memory = record.estimate.memory.device_bytes
         yield "predicted memory of a rank", f"{format_bytes(memory.p50)} ({memory.because})"
+        yield "predicted throughput", ", ".join(_pace(record.estimate)) or None
     found = record.measurement
     if found:
         yield "measured time", format_duration(found.duration_s) if found.duration_s is not None else None
@@ -131,6 +132,19 @@ def _figures(record: RunRecord) -> Iterator[tuple[str, str | None]]:
         yield "peak resident of a rank", format_bytes(found.peak_host_bytes) if found.peak_host_bytes else None
         yield "final", ", ".join(f"{name}={value:.4g}" for name, value in found.final.items()) or None
         yield "doubts", "; ".join(found.flags) or None
+
+
+def _pace(estimate: Estimate) -> Iterator[str]:
+    """What is known of: samples and tokens a second, what rules, how busy the device is, and MFU."""
+    for per_s, what in ((estimate.throughput_samples_per_s, "samples"), (estimate.throughput_tokens_per_s, "tokens")):
+        if per_s is not None:
+            yield f"{format_count(per_s)} {what}/s"
+    if estimate.bound is not None:
+        yield f"{estimate.bound} rules"
+    if estimate.utilization is not None:
+        yield f"device busy {estimate.utilization:.0%}"
+    if estimate.mfu is not None:
+        yield f"MFU {estimate.mfu:.1%}"
 
 
 def _time(at: float | None) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Estimate, Experiment, Run, World
     from gpuplan.verify.wanted import FilledInput
 
-__all__ = ["MOST", "Case", "Check", "case_of", "groups", "listed", "near", "role_at", "setting_at", "who"]
+__all__ = ["MOST", "Case", "Check", "case_of", "groups", "listed", "near", "ranks_at", "role_at", "setting_at", "who"]
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 Group = TypeVar("Group", bound="Hashable")
@@ -150,6 +150,12 @@ def role_at(experiment: Experiment, *roles: str) -> str:
         if value is not None:
             return setting_at(experiment, value) if isinstance(value, str) else f"roles.{role}"
     return "roles"
+
+
+def ranks_at(experiment: Experiment) -> str:
+    """The key path where the ranks of the runs are given."""
+    sections = {"vary": experiment.vary, "zip": experiment.zip}
+    return next((f"{section}.ranks" for section, names in sections.items() if "ranks" in names), "ranks")
 
 
 def _bounded(shape: Shape) -> Shape:

@@ -5,30 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuplan.data import gpu_readings, near_gpus
-from gpuplan.verify.case import groups, listed, near, role_at
+from gpuplan.data.places import places
+from gpuplan.verify.case import groups, listed, near, ranks_at, role_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpuplan.model import Experiment, Finding, Run, World
+    from gpuplan.model import Finding, Run, World
     from gpuplan.verify.case import Case
 
 __all__ = ["gpu_names", "gpus_here", "places_built", "ranks_have_devices", "threads_have_cores"]
 
 BUILT_PLACES = ("local",)
+SLURM = "slurm"
 
 
 def places_built(case: Case) -> Iterator[Finding]:
     """A place in `compute.on` that gpuplan cannot run on."""
+    offered = {offer.place for offer in case.world.offers}
+    known = sorted({*BUILT_PLACES, SLURM, *places(), *offered})
     for index, place in enumerate(case.experiment.compute.on):
-        if place not in BUILT_PLACES:
-            meant = near(place, BUILT_PLACES)
+        if place not in known:
+            meant = near(place, known)
             yield case.finding(
                 "error",
                 "place",
-                message=f"gpuplan cannot run on {place} yet",
-                because=f"only {listed(BUILT_PLACES)} is built today",
-                fix=f"did you mean {meant}?" if meant else "`compute: {on: [local]}`",
+                message=f"gpuplan knows no place {place}",
+                because="nothing is offered there, in no list of prices and in no table that was read",
+                fix=f"did you mean {meant}?" if meant else "`gpuplan offers` lists the places; `--offers` takes yours",
+                at=f"compute.on.{index}",
+            )
+        elif place not in BUILT_PLACES:
+            yield case.finding(
+                "warning",
+                "place",
+                message=f"gpuplan cannot run on {place} yet: it is planned and priced there",
+                because="`gpuplan apply` runs on this machine only",
+                fix="rent the machines of the plan yourself, or `compute: {on: [local]}`",
                 at=f"compute.on.{index}",
             )
 
@@ -81,7 +94,7 @@ def ranks_have_devices(case: Case) -> Iterator[Finding]:
             message=f"{ranks} ranks, but this machine has {devices} device{'s' * (devices != 1)}",
             because="one rank has one device, and all of a run start together",
             fix=f"at most `ranks: {max(1, devices)}`",
-            at=_ranks_at(case.experiment),
+            at=ranks_at(case.experiment),
             runs=runs,
         )
 
@@ -117,8 +130,3 @@ def _meant(world: World, name: str) -> set[str]:
 
 def _is_gpu(world: World, name: str) -> bool:
     return name not in world.gpus or world.gpus[name].kind == "gpu"
-
-
-def _ranks_at(experiment: Experiment) -> str:
-    sections = {"vary": experiment.vary, "zip": experiment.zip}
-    return next((f"{section}.ranks" for section, names in sections.items() if "ranks" in names), "ranks")

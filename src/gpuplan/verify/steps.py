@@ -23,6 +23,7 @@ COUNTS = {
     "accumulation": 1,
     "sequence": 1,
     "threads": 1,
+    "workers": 0,
     "train_rows": 0,
     "steps": 0,
     "eval_rows": 0,
@@ -39,10 +40,13 @@ def role_values(case: Case) -> Iterator[Finding]:
         counts: dict[Scalar, list[Run]] = groups(case, partial(_not_a_count, key, least))
         for value, runs in counts.items():
             yield _not_a_value(case, role, value, runs, needs=f"a whole number from {least}")
-    epochs = case.experiment.roles.epochs
-    lengths: dict[Scalar, list[Run]] = groups(case, partial(_not_a_length, epochs))
+    roles = case.experiment.roles
+    lengths: dict[Scalar, list[Run]] = groups(case, partial(_not_a_length, roles.epochs))
     for value, runs in lengths.items():
         yield _not_a_value(case, "epochs", value, runs, needs="a number above 0")
+    costs: dict[Scalar, list[Run]] = groups(case, partial(_not_seconds, roles.load_s))
+    for value, runs in costs.items():
+        yield _not_a_value(case, "load_s", value, runs, needs="a number of seconds from 0")
 
 
 def warmup_ends(case: Case) -> Iterator[Finding]:
@@ -162,6 +166,13 @@ def _not_a_length(key: str | int | None, run: Run, _shape: Shape) -> Scalar | No
         return value
     is_length = 0 < value <= MOST or (value == 0 and not run.train)
     return None if is_length else value
+
+
+def _not_seconds(key: str | float | None, run: Run, _shape: Shape) -> Scalar | None:
+    value = run.value_of(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return None if 0 <= value <= MOST else value
 
 
 def _epochs(epochs: float) -> str:

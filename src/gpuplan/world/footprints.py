@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gpuplan.estimate.classes import classes_of
 from gpuplan.expand import shape_of
 from gpuplan.trace import cached
 from gpuplan.world.programs import interpreter, workdir_of
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Experiment, Footprint, Run, Scalar
     from gpuplan.trace import Traced
 
-__all__ = ["TRACES", "batch_setting", "kinds", "known_footprints", "settings_of"]
+__all__ = ["TRACES", "batch_setting", "known_footprints", "settings_of"]
 
 TRACES = "traces"
 """The folder of the state folder that holds traces by content."""
@@ -31,7 +32,7 @@ def known_footprints(
     if source is None or not folder.is_dir():
         return {}
     found: dict[str, Footprint] = {}
-    for alike in kinds(runs, experiment):
+    for alike in classes_of(runs, experiment):
         batch = shape_of(alike[0], experiment).micro_batch or 1
         earlier = partial(
             cached,
@@ -53,16 +54,6 @@ def known_footprints(
 
 def _at(traced: Traced | None, batch: int) -> Footprint | None:
     return traced.at(batch) if traced else None
-
-
-def kinds(runs: Sequence[Run], experiment: Experiment) -> list[list[Run]]:
-    """Runs whose step is the same: they differ by seed, or by the learning rate, alone."""
-    neutral = experiment.roles.learning_rate
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        settings = sorted((name, value) for name, value in settings_of(run, experiment).items() if name != neutral)
-        groups.setdefault(repr([run.ranks, settings]), []).append(run)
-    return list(groups.values())
 
 
 def batch_setting(experiment: Experiment) -> str | None:
