@@ -20,7 +20,6 @@ import statistics
 import sys
 from collections import defaultdict
 from dataclasses import replace
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,6 +46,7 @@ from gpuplan.place.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from decimal import Decimal
 
     from time_rows import Pair, TimeRow
 

@@ -197,7 +197,7 @@ class Architecture(Noun):
     method: Literal["full", "lora"] = Field(default="full", description="what is trained")
     storage: Literal["fp32", "bf16", "int8", "nf4", "nf4_dq", "gptq4"] | None = Field(
         default=None,
-        description="how the matrices are kept; default: fp32, with 16 bits by autocast; without a library fp32 or bf16",
+        description="how matrices are kept; default: fp32, with 16 bits by autocast; without a library fp32 or bf16",
     )
     adapter_rank: Key | int = Field(default=16, description="of low-rank adapters")
     adapter_targets: tuple[Literal["q", "k", "v", "o", "gate", "up", "down"], ...] = Field(
@@ -813,9 +813,9 @@ class Plan(Noun):
     placements: tuple[Placement, ...]
     findings: tuple[Finding, ...]
     totals: Totals
-    options: tuple[Option, ...] = Field(default=(), description="ways to run it, the chosen one first; local plans: none")
+    options: tuple[Option, ...] = Field(default=(), description="ways to run it, the chosen first; none if local")
     advice: tuple[str, ...] = Field(default=(), description="what would change the choice")
-    assumptions: tuple[Assumption, ...] = Field(default=(), description="about offers; those of a run are in its estimate")
+    assumptions: tuple[Assumption, ...] = Field(default=(), description="about offers; of runs: in estimates")
     offers_table: str | None = Field(default=None, description="the user's own table of offers that was read")
     cautious: bool = Field(default=False, description="planned with p90 durations")
 
@@ -855,7 +855,7 @@ class Measurement(Noun):
     left: bool = Field(default=False, description="its records end with leaving in good order, to be resumed")
     flags: tuple[str, ...] = Field(default=(), description="what makes these numbers doubtful")
     tokens_per_s: float | None = Field(default=None, description="all ranks together; a log's notes say which tokens")
-    device_busy: float | None = Field(default=None, description="share of the time that the device ran a kernel, 0 to 1")
+    device_busy: float | None = Field(default=None, description="share of the time that the device works, 0 to 1")
     cpu_busy: float | None = Field(default=None, description="share of the CPUs it had, 0 to 1")
 
 

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 
 from gpuplan.data.derates import shipped_tables
 from gpuplan.estimate.case import case_of
-from gpuplan.estimate.evidence import clues_of
+from gpuplan.estimate.evidence import clues_of, mean_step_s
 from gpuplan.estimate.pace import throughput
 from gpuplan.estimate.roofline import DERATE, Roofline, step_seconds, work_of
 from gpuplan.estimate.scaling import Point, affine, on_ranks
-from gpuplan.estimate.time import mean_step_s, step_time
+from gpuplan.estimate.time import step_time
 from gpuplan.estimate.transfer import Chip, chip_of, transfer
 from gpuplan.model import Evidence, Experiment, Gpu, Line, Measurement, Operators, Quantity, Roles
 
@@ -116,9 +116,18 @@ def test_an_unknown_difference_leaves_the_time_as_it_is() -> None:
     assert found.p50 == pytest.approx(0.2)
 
 
-def test_the_nearest_size_counts() -> None:
+def test_the_nearest_size_counts_where_no_closed_form_makes_a_line() -> None:
     far, near = fact("far", settings={"batch": 4, "colour": 1}), fact("near", settings={"batch": 30, "colour": 1})
-    assert "of near on" in step(far, near).because
+    assert "of near on" in step(far, near, asked=experiment(footprint=None)).because
+
+
+def test_two_sizes_make_a_line_through_what_the_closed_form_misses() -> None:
+    small = fact("small", settings={"layers": 1}, measured={"step_s": 0.030})
+    large = fact("large", settings={"layers": 4}, measured={"step_s": 0.120})
+    found = step(small, large)
+    assert "between 2 measured sizes" in found.because
+    assert found.p50 == pytest.approx(0.06, rel=0.15)
+    assert relative_width(found) == pytest.approx((0.8, 1.2))
 
 
 def test_two_batches_make_a_line() -> None:

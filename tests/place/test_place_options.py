@@ -13,12 +13,14 @@ from gpuplan.model import Compute, History, Refused
 from gpuplan.place.everywhere import everywhere
 from gpuplan.place.improve import plan
 from gpuplan.place.market import worth_having
+from gpuplan.place.on_market import on_market
 from gpuplan.place.problem import Goal
 from gpuplan.place.smaller import with_parts
 
 if TYPE_CHECKING:
     from gpuplan.model import Finding, Option
     from gpuplan.place.on_market import Chosen
+    from gpuplan.place.shown import Draft
 
 A100 = offer("b/1", gpu="A100 SXM 80GB", price_usd_per_h=1.6, upload_usd_per_gb=0.0)
 CARD = offer("a/1", upload_usd_per_gb=0.0)
@@ -60,6 +62,43 @@ def test_the_fastest_costs_at_most_the_budget_or_three_times_the_cheapest_and_sa
     held = by_kind(chosen(experiment(**LONG, limits={"budget": f"{budget} USD"}), world(CARD, A100)))
     assert "within the budget" in held["fastest"].title
     assert held["fastest"].cost_usd.p50 <= budget + 0.01
+
+
+def test_an_option_that_costs_more_and_takes_as_long_is_not_listed() -> None:
+    """Half a minute sooner, of hours, for twice the price."""
+    sooner = offer("a/2", price_usd_per_h=0.8, startup_s=30, available=4, upload_usd_per_gb=0.0)
+    found = chosen(experiment(vary={"width": [512]}), world(CARD, sooner))
+    assert [option.kind for option in found.options] == ["cheapest"]
+    own = chosen(experiment(vary={"width": [512]}), world(CARD, LOCAL, gpu="RTX 4090"))
+    assert "local" in by_kind(own)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.2, 2.0), st.sampled_from(["RTX 4090", "A100 SXM 80GB", "L4"])), max_size=5))
+def test_each_option_is_cheaper_or_sooner_than_every_other(prices: list[tuple[float, str]]) -> None:
+    offered = [CARD] + [
+        offer(f"b/{number}", gpu=gpu, price_usd_per_h=round(price, 3), upload_usd_per_gb=0.0)
+        for number, (price, gpu) in enumerate(prices)
+    ]
+    listed = [one for one in chosen(experiment(**LONG), world(*offered)).options if one.kind != "one_machine"]
+    for one in listed[1:]:
+        for other in listed:
+            if other is not one and other.kind != "scale_down":
+                cheaper = one.cost_usd.p50 < other.cost_usd.p50 + 0.01
+                assert cheaper or one.makespan_s.p50 < other.makespan_s.p50, (one.title, other.title)
+
+
+def test_plans_on_the_way_get_better_and_end_with_the_chosen_one() -> None:
+    told: list[Draft] = []
+    of = experiment(**LONG)
+    given_world = world(CARD, A100, offer("c/1", gpu="L4", price_usd_per_h=0.3, upload_usd_per_gb=0.0))
+    found = on_market(of, expand(of), world=given_world, search=QUICK, say_better=told.append)
+    costs = [draft.cost_usd for draft in told]
+    assert told[0].gap is None, "nothing is proven of the list scheduler's plan"
+    assert all(draft.gap is not None for draft in told[1:])
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] == pytest.approx(found.options[0].cost_usd.p50, abs=0.01)
+    assert [machine.offer for machine in told[-1].machines] == [one.offer for one in found.options[0].machines]
 
 
 def test_more_of_the_same_takes_half_the_time() -> None:

@@ -147,10 +147,15 @@ def test_an_unknown_gpu_blocks_with_near_names() -> None:
     assert only("gpu-unknown", experiment(stages=[{"name": "a", "gpus": ["Z9"]}])).place == "stages.0.gpus.0"
 
 
-def test_places_that_are_not_built_block() -> None:
+def test_places_that_are_priced_only_warn_and_those_that_nobody_knows_block() -> None:
     finding = only("place", experiment(compute={"on": ["local", "vast"]}))
-    assert (finding.severity, finding.place) == ("error", "compute.on.1")
-    assert only("place", experiment(compute={"on": ["locl"]})).fix == "did you mean local?"
+    assert (finding.severity, finding.place) == ("warning", "compute.on.1")
+    assert "runs on this machine only" in finding.because
+    assert only("place", experiment(compute={"on": ["slurm"]})).severity == "warning"
+    unknown = only("place", experiment(compute={"on": ["locl"]}))
+    assert (unknown.severity, unknown.fix) == ("error", "did you mean local?")
+    assert only("place", experiment(compute={"on": ["vasst"]})).fix == "did you mean vast?"
+    assert only("place", experiment(compute={"on": ["my-lab"]})).severity == "error"
     assert found("place", experiment(compute={"on": ["local"]})) == []
 
 

@@ -20,12 +20,14 @@ __all__ = [
     "MEASURED_PROBE",
     "MEASURED_RUN",
     "SCALED",
+    "UNMEASURED_STEP",
     "Answer",
     "Assumption",
     "Width",
     "around",
     "at_most",
     "exceeds",
+    "together",
     "total",
     "weakest",
 ]
@@ -52,6 +54,9 @@ CLOSED_FORM = Width(0.60, 1.80)
 """No measurement of the program: its kernels, data loading and host are unknown."""
 ASSUMED = Width(0.20, 5.00)
 """Nothing is known but the order of magnitude of what people run."""
+
+
+UNMEASURED_STEP = Assumption(text="the step time was not measured at this size", change="`gpuplan probe` measures it")
 
 
 class Answer(NamedTuple):
@@ -108,3 +113,10 @@ def exceeds(quantity: Quantity, limit: float) -> float:
     if not spread:
         return float(distance < 0)
     return 0.5 * (1 - math.erf(distance / spread / math.sqrt(2)))
+
+
+def together(first: Width, second: Width) -> Width:
+    """Of two factors that err apart: the squares of the logs add up."""
+    low = math.hypot(math.log(first.low), math.log(second.low))
+    high = math.hypot(math.log(first.high), math.log(second.high))
+    return Width(math.exp(-low), math.exp(high))

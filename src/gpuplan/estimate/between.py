@@ -1,6 +1,6 @@
 """A step time between two measured ones of the same program: what the closed form misses, drawn as a line between them.
 
-Pure arithmetic; it neither finds the measurements nor says how certain the answer is.
+It looks at one device alone, and never at another program.
 """
 
 from __future__ import annotations
@@ -8,10 +8,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from gpuplan.estimate.answers import FITTED, SCALED, UNMEASURED_STEP, Answer, Assumption, around, together
+from gpuplan.estimate.roofline import step_seconds
+from gpuplan.estimate.scaling import on_ranks
 
-__all__ = ["Between", "Sized", "between"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuplan.estimate.case import Case
+    from gpuplan.estimate.evidence import Clue
+    from gpuplan.estimate.scaling import Ranked
+
+__all__ = ["Between", "Lined", "Sized", "between", "between_sizes"]
 
 ALIKE = 1.05
 """Closed forms this near are of one size: a line through two such points would follow their noise."""
@@ -35,11 +43,51 @@ class Between(NamedTuple):
     is_inside: bool
 
 
+class Lined(NamedTuple):
+    """The answer, and the measurements that the line goes through."""
+
+    answer: Answer
+    used: tuple[Clue, ...]
+
+
+def between_sizes(case: Case, timed: Sequence[Clue], *, step_s: Callable[[Clue], float]) -> Lined | None:
+    """The step of `case` from the `timed` ones of its program on this device: on as many ranks, else on one rank.
+
+    `step_s` is the device's part of a measured step, in seconds.
+    """
+    own = step_seconds(case)
+    if own is None:
+        return None
+    for ranks in dict.fromkeys((case.run.ranks, 1)):
+        alike = [clue for clue in timed if clue.evidence.ranks == ranks]
+        closed = [(clue, roofline) for clue in alike if (roofline := step_seconds(clue.case)) is not None]
+        sizes = [Sized(roofline.seconds, step_s(clue)) for clue, roofline in closed]
+        found = between(sizes, own.seconds)
+        if found is not None:
+            ranked = on_ranks(case, found.seconds) if ranks != case.run.ranks else None
+            used = tuple(clue for clue, _ in closed)
+            return Lined(_answer(found, ranked, f"{len(used)} measured sizes on {case.gpu.name}"), used)
+    return None
+
+
+def _answer(found: Between, ranked: Ranked | None, sizes: str) -> Answer:
+    because = f"scaled: {'between' if found.is_inside else 'beyond'} {sizes}, as far as the closed form misses them"
+    width = FITTED if found.is_inside else SCALED
+    assumptions: tuple[Assumption, ...] = (UNMEASURED_STEP,)
+    seconds = found.seconds
+    if ranked is not None:
+        seconds, width = seconds * ranked.slow, together(width, ranked.width)
+        because, assumptions = f"{because}; {ranked.because}", (*assumptions, ranked.assumption)
+    return Answer(around(seconds, width, source="scaled", because=because), assumptions)
+
+
 def between(points: Sequence[Sized], closed_s: float) -> Between | None:
     """The line through the two nearest sizes, in logarithms; None without two, or too far beyond them.
 
     Inside the measured sizes the nearest below and the nearest above count.
     """
+    if len(points) < 2:
+        return None
     sizes = sorted(points)
     below = [point for point in sizes if point.closed_s <= closed_s]
     above = [point for point in sizes if point.closed_s > closed_s]

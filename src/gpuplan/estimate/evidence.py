@@ -23,9 +23,9 @@ from gpuplan.estimate.case import Case, case_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpuplan.model import Evidence, Gpu, Roles, Scalar
+    from gpuplan.model import Evidence, Gpu, Measurement, Roles, Scalar
 
-__all__ = ["NEUTRAL", "Clue", "Clues", "clues_of", "equally_long"]
+__all__ = ["NEUTRAL", "Clue", "Clues", "clues_of", "equally_long", "mean_step_s"]
 
 NEUTRAL = frozenset({
     "lr", "learning_rate", "min_lr", "max_lr", "min_learning_rate", "max_learning_rate", "weight_decay", "wd",
@@ -81,6 +81,23 @@ def equally_long(clue: Clue, case: Case) -> bool:
         and all(settings.get(name) == measured.get(name) for name in names)
         and (not steps or case.steps in (None, steps))
     )
+
+
+def mean_step_s(measurement: Measurement) -> float | None:
+    """The mean seconds of a step: of whole epochs, else from the percentiles of single steps, else the median."""
+    steps = _steps_of_an_epoch(measurement)
+    if measurement.epoch_s and steps:
+        return measurement.epoch_s / steps
+    low, middle, high = measurement.step_p10_s, measurement.step_s, measurement.step_p90_s
+    if low and middle and high:
+        return 0.3 * low + 0.4 * middle + 0.3 * high  # Swanson's rule: slow steps pull the mean above the median
+    return middle
+
+
+def _steps_of_an_epoch(measurement: Measurement) -> float | None:
+    """From the rows of a rank: the steps of the record may end within an epoch, as those of a probe do."""
+    by_rank, batch = measurement.samples_per_epoch_by_rank, measurement.batch_size
+    return by_rank[0] * measurement.world_size / batch if by_rank and batch else None
 
 
 def _facts(case: Case) -> Iterator[_Fact]:

@@ -20,16 +20,28 @@ from gpuplan.estimate.answers import (
     MEASURED_PROBE,
     MEASURED_RUN,
     SCALED,
+    UNMEASURED_STEP,
     Answer,
     Assumption,
     Width,
     around,
+    together,
     weakest,
 )
+from gpuplan.estimate.between import between_sizes
+from gpuplan.estimate.evidence import mean_step_s
 from gpuplan.estimate.loading import device_seconds, loading, waited, with_loading
 from gpuplan.estimate.pace import paced
 from gpuplan.estimate.roofline import regime_of, step_seconds
-from gpuplan.estimate.scaling import LINEAR_RANKS, Point, Ratio, affine, differs_in_batch_only, on_ranks, ratio
+from gpuplan.estimate.scaling import (
+    LINEAR_RANKS,
+    Point,
+    Ratio,
+    affine,
+    differs_in_batch_only,
+    on_ranks,
+    ratio,
+)
 from gpuplan.estimate.sharing import Sharing, mode_on, sharing
 from gpuplan.estimate.transfer import RESIDUAL_WEIGHT, chip_of, towards, transfer
 from gpuplan.footprint import Unknown
@@ -40,9 +52,9 @@ if TYPE_CHECKING:
 
     from gpuplan.estimate.case import Case
     from gpuplan.estimate.evidence import Clue, Clues
-    from gpuplan.model import Measurement, Quantity
+    from gpuplan.model import Quantity
 
-__all__ = ["StepTime", "mean_step_s", "step_time"]
+__all__ = ["StepTime", "step_time"]
 
 ASSUMED_STEP_S = 0.5
 ASSUMED_RATES: dict[str, dict[str, object]] = {
@@ -53,8 +65,6 @@ ASSUMED_RATES: dict[str, dict[str, object]] = {
 
 FAR = 4.0
 """Beyond this ratio a scaled figure is no more certain than a closed form."""
-
-PROBE = Assumption(text="the step time was not measured at this size", change="`gpuplan probe` measures it")
 
 
 class StepTime(NamedTuple):
@@ -99,23 +109,6 @@ def step_time(case: Case, clues: Clues) -> StepTime:
     return _whole(case, found, _with_pace(case, answer), busy=busy, waits=loaded.rules)
 
 
-def mean_step_s(measurement: Measurement) -> float | None:
-    """The mean seconds of a step: of whole epochs, else from the percentiles of single steps, else the median."""
-    steps = _steps_of_an_epoch(measurement)
-    if measurement.epoch_s and steps:
-        return measurement.epoch_s / steps
-    low, middle, high = measurement.step_p10_s, measurement.step_s, measurement.step_p90_s
-    if low and middle and high:
-        return 0.3 * low + 0.4 * middle + 0.3 * high  # Swanson's rule: slow steps pull the mean above the median
-    return middle
-
-
-def _steps_of_an_epoch(measurement: Measurement) -> float | None:
-    """From the rows of a rank: the steps of the record may end within an epoch, as those of a probe do."""
-    by_rank, batch = measurement.samples_per_epoch_by_rank, measurement.batch_size
-    return by_rank[0] * measurement.world_size / batch if by_rank and batch else None
-
-
 def _measured(case: Case, clues: Clues) -> _Found | None:
     timed = _timed(clues.same)
     runs = [clue for clue in timed if clue.evidence.kind != "probe"]
@@ -138,8 +131,11 @@ def _scaled(case: Case, clues: Clues) -> _Found | None:
     timed = _timed(clues.near)
     if not timed:
         return _transferred(case, _timed(clues.elsewhere))
+    lined = between_sizes(case, timed, step_s=_step_s)
+    if lined:
+        return _Found(lined.answer, lined.used)
     clue, factor = min((_Scaled(clue, _sized(case, clue)) for clue in timed), key=_distance)
-    return _from(clue, factor, _together(_width(factor.value), factor.width))
+    return _from(clue, factor, together(_width(factor.value), factor.width))
 
 
 def _transferred(case: Case, timed: Sequence[Clue]) -> _Found | None:
@@ -164,13 +160,13 @@ class _Way(NamedTuple):
 def _way(case: Case, clue: Clue) -> _Way:
     there = replace(case, gpu=clue.case.gpu)
     sized = _sized(there, clue)
-    at_size = _together(_width(sized.value), sized.width) if clue.differs else Width(1.0, 1.0)
+    at_size = together(_width(sized.value), sized.width) if clue.differs else Width(1.0, 1.0)
     precision = _precision(case)
     source, target = chip_of(there.gpu, precision), chip_of(case.gpu, precision)
     if source is None or target is None:
         return _unrelated(case, clue)
     found = transfer(source, target, regime=_regime(there), tables=shipped_tables())
-    width = _together(at_size, Width(found.low / found.value, found.high / found.value))
+    width = together(at_size, Width(found.low / found.value, found.high / found.value))
     told = f"{format_number(found.value)} from {there.gpu.name} to {case.gpu.name}, {_grounds(found.models)}"
     because = told if sized.value == 1 else f"{told}, and {sized.because}"
     blended = _towards_closed_form(case, clue, Ratio(sized.value * found.value, f"x{because}"))
@@ -225,20 +221,13 @@ def _grounds(models: int) -> str:
     return "by their rates, as no model was measured on both"
 
 
-def _together(first: Width, second: Width) -> Width:
-    """Of two factors that err apart: the squares of the logs add up."""
-    low = math.hypot(math.log(first.low), math.log(second.low))
-    high = math.hypot(math.log(first.high), math.log(second.high))
-    return Width(math.exp(-low), math.exp(high))
-
-
 def _from(clue: Clue, factor: Ratio, width: Width, assumptions: tuple[Assumption, ...] = ()) -> _Found:
     because = (
         f"scaled: {format_duration(_step_s(clue))} a step of {clue.evidence.run} on {clue.case.gpu.name} "
         f"({_what_differs(clue)}), {factor.because}"
     )
     quantity = around(_step_s(clue) * factor.value, width, source="scaled", because=because)
-    return _Found(Answer(quantity, (PROBE, *assumptions, *_ranks(clue))), [clue])
+    return _Found(Answer(quantity, (UNMEASURED_STEP, *assumptions, *_ranks(clue))), [clue])
 
 
 def _fitted(case: Case, clues: Sequence[Clue]) -> _Found | None:
@@ -252,7 +241,7 @@ def _fitted(case: Case, clues: Sequence[Clue]) -> _Found | None:
     near = min(sizes) / 2 <= (case.rows or 0) <= 2 * max(sizes)
     width = FITTED if near else SCALED
     quantity = around(seconds, width, source="scaled", because=because)
-    return _Found(Answer(quantity, (PROBE,)), alike)
+    return _Found(Answer(quantity, (UNMEASURED_STEP,)), alike)
 
 
 def _closed_form(case: Case) -> _Found | None:
@@ -260,11 +249,11 @@ def _closed_form(case: Case) -> _Found | None:
     if roofline is None:
         return None
     ranked = on_ranks(case, roofline.seconds)
-    width = _together(_fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM, ranked.width)
+    width = together(_fitted_width(roofline.log_width) if roofline.log_width else CLOSED_FORM, ranked.width)
     because = roofline.because + (f"; {ranked.because}" if case.run.ranks > 1 else "")
     quantity = around(roofline.seconds * ranked.slow, width, source="closed_form", because=because)
     ranks = (ranked.assumption,) if case.run.ranks > 1 else ()
-    return _Found(Answer(quantity, (PROBE, *roofline.assumptions, *ranks)))
+    return _Found(Answer(quantity, (UNMEASURED_STEP, *roofline.assumptions, *ranks)))
 
 
 def _fitted_width(log_width: float) -> Width:
@@ -345,7 +334,7 @@ def _beside_its_like(case: Case, found: _Found, busy: float | None) -> Answer:
         return found.answer
     shared = _crowd(case, busy)
     times, alone = shared.times, found.answer.quantity
-    width = _together(_relative(alone), _relative(times))
+    width = together(_relative(alone), _relative(times))
     because = f"{alone.because}; {times.because}"
     quantity = around(alone.p50 * times.p50, width, source=weakest(alone.source, times.source), because=because)
     return Answer(quantity, (*found.answer.assumptions, *shared.assumptions))

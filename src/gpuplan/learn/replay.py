@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate import estimate
-from gpuplan.estimate.time import mean_step_s
+from gpuplan.estimate.evidence import mean_step_s
 from gpuplan.learn.residuals import Pair, backtest
 from gpuplan.model import Experiment, Run
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate.communication import all_reduce_s, link_of
-from gpuplan.estimate.time import mean_step_s
+from gpuplan.estimate.evidence import mean_step_s
 from gpuplan.learn.scaling import sharding
 from gpuplan.model import Finding
 from gpuplan.units import format_bytes, format_count, format_duration, format_number
