@@ -107,9 +107,15 @@ def _translated(error: ValidationError, document: Document) -> Iterator[Problem]
         details.setdefault(_path_in(detail, document.value), []).append(detail)
     for at in sorted(details, key=document.place)[: MAX_PROBLEMS + 1]:
         first, *others = details[at]
-        message, hint = _message(first, at) if not others else ("the name of a setting or a number, please", None)
+        message, hint = (_wanted(details[at]), None) if others else _message(first, at)
         shown = ".".join(map(str, at))
         yield document.problem(f"{shown}: {message}" if shown else message, at, hint)
+
+
+def _wanted(details: list[Any]) -> str:
+    """Of a role or a dimension, which may be several things."""
+    is_switch = any(detail["type"].startswith("bool") for detail in details)
+    return f"the name of a setting or {'true/false' if is_switch else 'a number'}, please"
 
 
 def _path_in(detail: Any, value: Any) -> Path:
