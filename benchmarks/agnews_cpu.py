@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         subprocess.run([sys.executable, str(EXAMPLES / "make_docstrings.py"), str(folder / "rows.csv")], check=True)
         (folder / "experiment.yaml").write_text(SPEC, "utf-8")
-        gpuplan(folder, "probe", "--most", "1", "--seconds", "8", *_only_base())
+        gpuplan(folder, "probe", "--seconds", "6", "-q")
         plan = json.loads(gpuplan(folder, "plan", "--json"))
         gpuplan(folder, "apply", "-y")
         report = json.loads(gpuplan(folder, "report", "--json"))

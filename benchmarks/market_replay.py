@@ -1,12 +1,12 @@
 """What a bill's interval is worth: plans made with predicted times, played with the times that were measured.
 
-    python benchmarks/market_replay.py /work/shared/data/measured/time_single.csv [--sweeps N] [--json FILE]
+    python benchmarks/market_replay.py time_single.csv [--sweeps N] [--failed SHARE] [--json FILE]
 
 A sweep is some models of one family, at one precision and with a log each on one GPU, planned on the shipped offers of
 some of the other GPUs that they were measured on. Their times there are predicted with the model held out of every
 constant, and so are the widths: one log on another GPU, as in `accuracy.py time`. Then the plan is played with the
-measured times, and with failures: a run ends badly with a probability of FAILED, at a random share of its time, and
-begins again. The bill's p10 and p90 are those of place/money.py, which knows the share of failures and no residual.
+measured times, and with failures: so many of the runs end badly, at a random share of their time, and begin again. The
+bill's p10 and p90 are those of place/money.py, which knows the share of failures and no residual.
 Prints a table and writes JSON (default benchmarks/results/market_replay.json), last line included.
 """
 
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results" / "market_replay.json"
 TODAY = "2026-11-20"
-FAILED = 0.1
 MODELS = (2, 8)
 GPUS = (2, 4)
 COUNTS = (1, 40)
@@ -85,11 +84,12 @@ class Sheet(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """What is planned, and by how much longer than planned each class really takes on each GPU."""
+    """What is planned, by how much longer than planned each class takes on each GPU, and how often attempts fail."""
 
     sheet: Sheet
     needs: Needs
     stretch: Mapping[tuple[str, str], float]
+    failed: float
 
 
 class Played(NamedTuple):
@@ -113,13 +113,14 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description="see the module's docstring")
     parser.add_argument("files", type=Path, nargs="+", help="columns of time_single.csv")
-    parser.add_argument("--sweeps", type=int, default=250)
+    parser.add_argument("--sweeps", type=int, default=280)
+    parser.add_argument("--failed", type=float, default=0.1, help="share of the attempts that end badly")
     parser.add_argument("--json", type=Path, default=RESULTS)
     chosen = parser.parse_args(arguments)
     sheets = sheets_of(read_time_rows(chosen.files).rows)
-    rows = [row for seed in range(chosen.sweeps) for row in _sweep_rows(sheets, random.Random(seed))]
+    rows = [row for seed in range(chosen.sweeps) for row in _sweep_rows(sheets, random.Random(seed), chosen.failed)]
     answer = _summary(rows) | {
-        "failed": FAILED,
+        "failed": chosen.failed,
         "sweeps": chosen.sweeps,
         "sheets": len(sheets),
         "by_family": {name: _summary(group) for name, group in _by(rows, lambda row: row.family)},
@@ -165,8 +166,8 @@ def _width(widths: Mapping[tuple[str, bool], float], residual: Residual) -> floa
     return tables.width(residual.regime, measured=residual.measured)
 
 
-def _sweep_rows(sheets: Sequence[Sheet], dice: random.Random) -> Iterator[Played]:
-    sweep = _sweep(dice.choice(sheets), dice)
+def _sweep_rows(sheets: Sequence[Sheet], dice: random.Random, failed: float) -> Iterator[Played]:
+    sweep = _sweep(dice.choice(sheets), dice, failed)
     if sweep is None:
         return
     quickest = _planned(sweep, Goal("fastest"))
@@ -176,7 +177,7 @@ def _sweep_rows(sheets: Sequence[Sheet], dice: random.Random) -> Iterator[Played
             yield _play(sweep, goal, solution, dice)
 
 
-def _sweep(sheet: Sheet, dice: random.Random) -> Sweep | None:
+def _sweep(sheet: Sheet, dice: random.Random, failed: float) -> Sweep | None:
     """Some of the models, some of the GPUs that all of them were measured on; None where none of those is offered."""
     models = dice.sample(sorted(sheet.models), dice.randint(MODELS[0], min(MODELS[1], len(sheet.models))))
     world = _world()
@@ -195,7 +196,7 @@ def _sweep(sheet: Sheet, dice: random.Random) -> Sweep | None:
         for gpu in kinds
         for forecast in [sheet.models[str(work.first.settings["model"])][gpu]]
     }
-    return Sweep(sheet, needs, stretch)
+    return Sweep(sheet, needs, stretch, failed)
 
 
 def _world() -> World:
@@ -234,7 +235,7 @@ def _planned(sweep: Sweep, goal: Goal) -> Solution:
 
 def _play(sweep: Sweep, goal: Goal, solution: Solution, dice: random.Random) -> Played:
     solved = Solved(None, sweep.needs, solution)
-    foretold = priced([solved], failed=FAILED)
+    foretold = priced([solved], failed=sweep.failed)
     total = foretold.bill.total_usd
 
     def seconds(machine: Rented, one: Assignment) -> float:
@@ -242,7 +243,7 @@ def _play(sweep: Sweep, goal: Goal, solution: Solution, dice: random.Random) -> 
 
     def lost(machine: Rented, one: Assignment) -> float:
         attempts_s = 0.0
-        while dice.random() < FAILED:
+        while dice.random() < sweep.failed:
             attempts_s += dice.random() * seconds(machine, one)
         return attempts_s
 

@@ -65,11 +65,12 @@ def test_the_fastest_costs_at_most_the_budget_or_three_times_the_cheapest_and_sa
 
 
 def test_an_option_that_costs_more_and_takes_as_long_is_not_listed() -> None:
-    """Half a minute sooner, of hours, for twice the price."""
-    sooner = offer("a/2", price_usd_per_h=0.8, startup_s=30, available=4, upload_usd_per_gb=0.0)
+    """Five seconds sooner, of twenty minutes, for twice the price."""
+    sooner = offer("a/2", price_usd_per_h=0.8, startup_s=55, available=4, upload_usd_per_gb=0.0)
     found = chosen(experiment(vary={"width": [512]}), world(CARD, sooner))
     assert [option.kind for option in found.options] == ["cheapest"]
-    own = chosen(experiment(vary={"width": [512]}), world(CARD, LOCAL, gpu="RTX 4090"))
+    slow = LOCAL.model_copy(update={"gpu": "T4", "price_usd_per_h": 0.9})
+    own = chosen(experiment(vary={"width": [512]}), world(CARD, slow, gpu="T4"))
     assert "local" in by_kind(own)
 
 

@@ -26,7 +26,7 @@ MOST_S = 10.0
 BESIDE_S = 3.0
 """After which a search ends with what it has: all together, and each plan that is shown beside the chosen one."""
 ROUNDS = 25
-COARSE = Effort(gap=0.01, nodes=200, seconds=BESIDE_S)
+COARSE = Effort(gap=0.02, nodes=200, seconds=BESIDE_S)
 
 
 class Searches(NamedTuple):

@@ -41,8 +41,8 @@ def billed_seconds(offer: Rentable, end_s: int) -> int:
 
 def runs_usd(solution: Solution, problem: Problem) -> Fraction:
     """What the runs cost beside the machines: transfers."""
-    each = {job.name: Fraction(str(job.transfer_usd)) for job in problem.jobs}
-    placed = (one for machine in solution.machines for one in machine.assignments)
+    each = {job.name: Fraction(str(job.transfer_usd)) for job in problem.jobs if job.transfer_usd}
+    placed = (one for machine in solution.machines for one in machine.assignments if one.job in each)
     return sum((one.runs * each[one.job] for one in placed), Fraction(0))
 
 

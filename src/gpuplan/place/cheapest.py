@@ -41,7 +41,10 @@ def cheaper(tables: Tables, goal: Goal, search: Search) -> Iterator[Solution]:
         return
     fleet = cheaper_of(fleet, assigned(tables, deadline_s, mix=mix))
     if fleet is not None:
-        yield bounded(solution_of(fleet, goal, method="relaxed mix"), goal, cost_usd=mix.bound_usd)
+        relaxed = bounded(solution_of(fleet, goal, method="relaxed mix"), goal, cost_usd=mix.bound_usd)
+        yield relaxed
+        if search.is_content(relaxed.gap):
+            return
     whole = mix_of(tables, deadline_s, effort=search.effort, keep_going=search.keep_going)
     mix = max(whole, mix, key=lambda one: one.bound_usd)
     if whole.bundles:

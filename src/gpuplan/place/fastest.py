@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["bound_makespan_s", "faster"]
 
 PRECISION = 0.002
-"""Of the makespan: how closely the deadline is halved in upon."""
+"""Of the makespan: how closely the deadline is halved in upon, where the search's own gap is not wider."""
 ROUNDS = 25
 
 
@@ -42,6 +42,8 @@ def faster(tables: Tables, goal: Goal, search: Search) -> Iterator[Solution]:
     low_s = bound_makespan_s(tables, goal.budget_usd, search, at_most_s=best.end_s)
     yield bounded(solution_of(best, goal, method="mix"), goal, makespan_s=low_s)
     for whole in (False, True):
+        if low_s and search.is_content(best.end_s / low_s - 1):
+            return
         for better in _halved(tables, goal, search, best=best, low_s=low_s, whole=whole):
             best = better
             yield bounded(solution_of(best, goal, method="mix, deadline halved"), goal, makespan_s=low_s)
@@ -49,28 +51,46 @@ def faster(tables: Tables, goal: Goal, search: Search) -> Iterator[Solution]:
 
 def bound_makespan_s(tables: Tables, budget_usd: float, search: Search, *, at_most_s: int) -> int:
     """A time such that no plan within the budget is over sooner, halved in upon with the linear program's bound."""
-    low_s, high_s = 0, at_most_s
-    while high_s - low_s > max(1, PRECISION * high_s) and search.keep_going():
-        middle_s = (low_s + high_s) // 2
+    low_s, high_s = min(_longest_run_s(tables), at_most_s) - 1, at_most_s
+    while high_s - low_s > _close_enough_s(high_s, search) and search.keep_going():
+        middle_s = _middle_s(low_s, high_s)
         needed_usd = relaxed_cost_usd(tables, middle_s)
         if math.isinf(needed_usd) or needed_usd > budget_usd:
             low_s = middle_s
         else:
             high_s = middle_s
-    return low_s + 1 if low_s else 0
+    return max(0, low_s + 1)
 
 
 def _halved(tables: Tables, goal: Goal, search: Search, *, best: Fleet, low_s: int, whole: bool) -> Iterator[Fleet]:
-    """Ever faster fleets: a deadline that can be met becomes the upper end, one that cannot the lower."""
+    """Ever faster fleets: a deadline that can be met becomes the upper end, one that cannot the lower.
+
+    Tried first is what is proven to be too short and a little more, then twice as much more: that is often near.
+    """
     high_s = best.end_s
-    while high_s - low_s > max(1, PRECISION * high_s) and search.keep_going():
-        middle_s = (low_s + high_s) // 2
+    more_s = max(1, math.ceil(_close_enough_s(low_s, search)))
+    while high_s - low_s > _close_enough_s(high_s, search) and search.keep_going():
+        middle_s = min(_middle_s(low_s, high_s), low_s + more_s)
         fleet = _within_budget(tables, middle_s, goal, search, whole=whole)
         if fleet is None:
-            low_s = middle_s
+            low_s, more_s = middle_s, 2 * more_s
         else:
             high_s = fleet.end_s
             yield fleet
+
+
+def _longest_run_s(tables: Tables) -> int:
+    """On its quickest kind, after the least set-up: no plan is over sooner."""
+    return max(tables.quickest_s, default=0) + min((lot.head_s for lot in tables.lots), default=0)
+
+
+def _middle_s(low_s: int, high_s: int) -> int:
+    """The geometric mean: the ends may be hundreds of times apart."""
+    return min(max(math.isqrt(max(low_s, 0) * high_s), low_s + 1), high_s - 1)
+
+
+def _close_enough_s(high_s: int, search: Search) -> float:
+    return max(1.0, max(PRECISION, 0.0 if search.rounds else search.effort.gap) * high_s)
 
 
 def _within_budget(tables: Tables, deadline_s: int, goal: Goal, search: Search, *, whole: bool) -> Fleet | None:

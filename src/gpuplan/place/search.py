@@ -35,12 +35,16 @@ class Search:
         keep_going: asked often; when it says no, the best plan so far is the answer. Only a clock outside makes a
             search unrepeatable: without one the same problem always gives the same plan.
         effort: when HiGHS stops.
-        rounds: of emptying machines and filling them again.
+        rounds: of emptying machines and filling them again; without any, a plan within the effort's gap is enough.
     """
 
     keep_going: Callable[[], bool] = always
     effort: Effort = Effort()  # noqa: RUF009  a tuple: nobody can change it
     rounds: int = 300
+
+    def is_content(self, gap: float) -> bool:
+        """Whether nothing better than that is looked for."""
+        return not self.rounds and gap <= self.effort.gap
 
 
 def horizon_s(tables: Tables) -> int:

@@ -55,7 +55,7 @@ def options_table(options: Sequence[Option]) -> Table:
             option.title,
             _usd(option.cost_usd),
             _time(option.makespan_s),
-            machines_words(option.machines),
+            machines_words(option.machines, shown=None if option.chosen else MOST_SHOWN),
             option.gpus,
             f"{option.utilization:.0%}",
         )
@@ -72,7 +72,7 @@ def gpus_table(options: Sequence[Option]) -> Table:
             option.title,
             _usd(option.cost_usd),
             _time(option.makespan_s),
-            machines_words(option.machines),
+            machines_words(option.machines, shown=None if option.chosen else MOST_SHOWN),
             f"{option.utilization:.0%}",
             "; ".join(option.catches),
         )
@@ -125,10 +125,11 @@ def advice_lines(advice: Sequence[str]) -> list[str]:
 
 
 def machines_words(machines: Sequence[RentedMachine], *, shown: int | None = None) -> str:
-    """`2 x (4 RTX 4090) at vast, spot`; those after the first `shown` kinds as a number."""
+    """`2 x (4 RTX 4090) at vast, spot`; with many kinds, those after the first `shown` as a number."""
     kinds = list(dict.fromkeys(_machine(machine) for machine in machines))
-    more = f" and {len(kinds) - shown} more kinds" if shown is not None and len(kinds) > shown else ""
-    return ", ".join(kinds[:shown]) + more
+    if shown is None or len(kinds) <= shown + 1:
+        return ", ".join(kinds)
+    return f"{', '.join(kinds[:shown])} and {len(kinds) - shown} more kinds"
 
 
 def _machine(machine: RentedMachine) -> str:

@@ -22,9 +22,12 @@ SLURM = "slurm"
 
 def places_built(case: Case) -> Iterator[Finding]:
     """A place in `compute.on` that gpuplan cannot run on."""
+    on = case.experiment.compute.on
+    if set(on) <= set(BUILT_PLACES):
+        return
     offered = {offer.place for offer in case.world.offers}
     known = sorted({*BUILT_PLACES, SLURM, *places(), *offered})
-    for index, place in enumerate(case.experiment.compute.on):
+    for index, place in enumerate(on):
         if place not in known:
             meant = near(place, known)
             yield case.finding(
