@@ -1,4 +1,4 @@
-"""A step time between two measured ones of the same program: what the closed form misses, drawn as a line between them.
+"""A step time between measured ones of the same program: what the closed form misses, as a surface through them.
 
 It looks at one device alone, and never at another program.
 """
@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate.answers import FITTED, SCALED, UNMEASURED_STEP, Answer, Assumption, around, together
+from gpuplan.estimate.ridge import Equation, ridge
 from gpuplan.estimate.roofline import step_seconds
 from gpuplan.estimate.scaling import on_ranks
 
@@ -21,30 +22,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Between", "Lined", "Sized", "between", "between_sizes"]
 
-ALIKE = 1.05
-"""Closed forms this near are of one size: a line through two such points would follow their noise."""
 REACH = 4.0
-"""How far beyond the measured sizes the line is trusted, as a ratio of closed forms."""
-LEAST_SLOPE, MOST_SLOPE = 0.5, 1.5
-"""Of log time over log closed form: 1 where the closed form has every size right."""
+"""How far from the nearest measured size the surface is trusted, as a ratio of rows or of work a row."""
+FLATNESS = 0.1
+"""Penalty on its slopes, in squared logs: two sizes that hardly differ make no slope of their noise."""
+NEARNESS = 0.1
+"""Squared log distance at which a measurement counts half of one at the size itself."""
+LEVEL_PENALTY = 1e-6
+TOLERANCE = 0.02
+"""Of a log: sizes this near are the same."""
 
 
 class Sized(NamedTuple):
-    """A measured step: seconds of its closed form, and what it took."""
+    """A measured step: rows of one pass, seconds of its closed form, and what it took."""
 
+    rows: float
     closed_s: float
     measured_s: float
 
 
 class Between(NamedTuple):
-    """The seconds at a size, and whether it lies between the two measured sizes or beyond them."""
+    """The seconds at a size, and whether it lies between the measured sizes or beyond them."""
 
     seconds: float
     is_inside: bool
 
 
 class Lined(NamedTuple):
-    """The answer, and the measurements that the line goes through."""
+    """The answer, and the measurements that the surface goes through."""
 
     answer: Answer
     used: tuple[Clue, ...]
@@ -56,13 +61,13 @@ def between_sizes(case: Case, timed: Sequence[Clue], *, step_s: Callable[[Clue],
     `step_s` is the device's part of a measured step, in seconds.
     """
     own = step_seconds(case)
-    if own is None:
+    if own is None or case.rows is None:
         return None
     for ranks in dict.fromkeys((case.run.ranks, 1)):
-        alike = [clue for clue in timed if clue.evidence.ranks == ranks]
+        alike = [clue for clue in timed if clue.evidence.ranks == ranks and clue.case.rows]
         closed = [(clue, roofline) for clue in alike if (roofline := step_seconds(clue.case)) is not None]
-        sizes = [Sized(roofline.seconds, step_s(clue)) for clue, roofline in closed]
-        found = between(sizes, own.seconds)
+        sizes = [Sized(clue.case.rows or 1, roofline.seconds, step_s(clue)) for clue, roofline in closed]
+        found = between(sizes, rows=case.rows, closed_s=own.seconds)
         if found is not None:
             ranked = on_ranks(case, found.seconds) if ranks != case.run.ranks else None
             used = tuple(clue for clue, _ in closed)
@@ -81,35 +86,41 @@ def _answer(found: Between, ranked: Ranked | None, sizes: str) -> Answer:
     return Answer(around(seconds, width, source="scaled", because=because), assumptions)
 
 
-def between(points: Sequence[Sized], closed_s: float) -> Between | None:
-    """The line through the two nearest sizes, in logarithms; None without two, or too far beyond them.
+def between(points: Sequence[Sized], *, rows: float, closed_s: float) -> Between | None:
+    """The step of `rows` rows and `closed_s` by closed form, from two or more measured ones; None without or too far.
 
-    Inside the measured sizes the nearest below and the nearest above count.
+    What the closed form misses is a plane over log rows and log work a row, fitted to the measurements around the
+    size, the nearer ones counting more; its slopes are kept small, so that beyond them it soon is level.
     """
-    if len(points) < 2:
+    steps = [_Step(math.log(one.rows / rows), _log_work(one, rows, closed_s), one) for one in points]
+    if len({(round(step.by_rows, 2), round(step.by_work, 2)) for step in steps}) < 2:
         return None
-    sizes = sorted(points)
-    below = [point for point in sizes if point.closed_s <= closed_s]
-    above = [point for point in sizes if point.closed_s > closed_s]
-    is_inside = bool(below and above)
-    if is_inside:
-        low, high = below[-1], above[0]
-        if high.closed_s < ALIKE * low.closed_s:
-            return Between(math.sqrt(low.measured_s * high.measured_s), is_inside)
-    else:
-        pair = _apart(below[::-1] or above)
-        if pair is None or not 1 / REACH <= closed_s / pair[0].closed_s <= REACH:
-            return None
-        low, high = sorted(pair)
-    slope = math.log(high.measured_s / low.measured_s) / math.log(high.closed_s / low.closed_s)
-    if not is_inside:
-        slope = min(max(slope, LEAST_SLOPE), MOST_SLOPE)
-    nearest = min(low, high, key=lambda point: abs(math.log(closed_s / point.closed_s)))
-    return Between(nearest.measured_s * (closed_s / nearest.closed_s) ** slope, is_inside)
+    if min(max(abs(step.by_rows), abs(step.by_work)) for step in steps) > math.log(REACH):
+        return None
+    equations = [
+        Equation(
+            {"level": 1.0, "rows": step.by_rows, "work": step.by_work},
+            math.log(step.size.measured_s / step.size.closed_s),
+            NEARNESS / (NEARNESS + step.by_rows**2 + step.by_work**2),
+        )
+        for step in steps
+    ]
+    level = ridge(equations, {"level": LEVEL_PENALTY, "rows": FLATNESS, "work": FLATNESS})["level"]
+    inside = _spans([step.by_rows for step in steps]) and _spans([step.by_work for step in steps])
+    return Between(closed_s * math.exp(level), inside)
 
 
-def _apart(nearest_first: Sequence[Sized]) -> tuple[Sized, Sized] | None:
-    """The nearest, and the next that is of another size."""
-    first = nearest_first[0]
-    other = next((point for point in nearest_first if not 1 / ALIKE < point.closed_s / first.closed_s < ALIKE), None)
-    return (first, other) if other else None
+class _Step(NamedTuple):
+    """How far a measured size is from the one in question, in logs."""
+
+    by_rows: float
+    by_work: float
+    size: Sized
+
+
+def _log_work(one: Sized, rows: float, closed_s: float) -> float:
+    return math.log((one.closed_s / one.rows) / (closed_s / rows))
+
+
+def _spans(distances: Sequence[float]) -> bool:
+    return min(distances) <= TOLERANCE and max(distances) >= -TOLERANCE

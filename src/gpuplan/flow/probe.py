@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate.classes import classes_of
-from gpuplan.expand import expand
+from gpuplan.expand import expand, shape_of
 from gpuplan.flow.apply import create_inputs, site_of, threads_of
 from gpuplan.flow.plan import make_plan
 from gpuplan.flow.watched import neighbours_of, watch
@@ -15,7 +16,7 @@ from gpuplan.observe.probe import probe_cpu, probe_cuda
 from gpuplan.world import interpreter, look_at_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gpuplan.flow.state import State
     from gpuplan.model import Evidence, Gpu, Plan, Run, World
@@ -62,28 +63,31 @@ def probe(
 
 
 def kinds_of_run(plan: Plan, *, with_ranks: bool) -> list[Run]:
-    """One run of each cost class, controls left out: small gangs first, of each size the cheapest, the dearest, ...
+    """One run of each cost class, controls left out: small gangs first, and the corners of the sweep before its middle.
 
     Whatever is cut off, what is left spans the rest, which is then predicted between what was measured.
     """
     asked = [run for run in plan.runs if run.train and (run.ranks == 1 or with_ranks) and run.control is None]
+    kinds = [alike[0] for alike in classes_of(asked, plan.experiment)]
     steps_s = {estimate.run: estimate.step_s.p50 for estimate in plan.estimates}
-    kinds = sorted((alike[0] for alike in classes_of(asked, plan.experiment)), key=lambda run: steps_s[run.name])
+    sizes = {run.name: (math.log(steps_s[run.name]), math.log(_rows(run, plan))) for run in kinds}
     by_ranks = {ranks: [run for run in kinds if run.ranks == ranks] for ranks in sorted({run.ranks for run in kinds})}
-    return [run for alike in by_ranks.values() for run in _widest_first(alike)]
+    return [run for alike in by_ranks.values() for run in _farthest_first(alike, sizes)]
 
 
-def _widest_first(runs: Sequence[Run]) -> list[Run]:
-    """The first, the last, the middle one, the middles of the halves, and so on."""
-    order = [0, len(runs) - 1]
-    gaps = [(0, len(runs) - 1)]
-    while gaps:
-        low, high = gaps.pop(0)
-        if high - low > 1:
-            middle = (low + high) // 2
-            order.append(middle)
-            gaps += [(low, middle), (middle, high)]
-    return [runs[index] for index in dict.fromkeys(order)]
+def _rows(run: Run, plan: Plan) -> int:
+    return shape_of(run, plan.experiment).micro_batch or 1
+
+
+def _farthest_first(runs: Sequence[Run], sizes: Mapping[str, tuple[float, float]]) -> list[Run]:
+    """The smallest, then always the one whose size is farthest from all before it: the corners come first."""
+    chosen = [min(runs, key=lambda run: sizes[run.name])]
+    rest = [run for run in runs if run is not chosen[0]]
+    while rest:
+        farthest = max(rest, key=lambda run: min(math.dist(sizes[run.name], sizes[one.name]) for one in chosen))
+        chosen.append(farthest)
+        rest.remove(farthest)
+    return chosen
 
 
 def _device_rates(spec: Spec, world: World) -> Gpu:
