@@ -30,6 +30,8 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/market.py --seeds 1 --trace-seeds 1
+	$(BIN)/python benchmarks/agnews_cpu.py
 
 # Other memory estimators, in a Python of their own (accuracy.py memory --peers $(PEERS)/bin/python). llm-analysis asks
 # for a huggingface-hub older than any that fitcheck-llm takes, and uses it for names on the hub alone: hence --no-deps.
