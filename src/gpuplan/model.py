@@ -270,6 +270,12 @@ class Compute(Noun):
     spot: bool | None = Field(default=None, description="true: only what may be taken away; false: only what may not")
     region: list[Text] = Field(default_factory=list, description="where the machine stands, as in US or eu-west")
     max_price: Dollars | None = Field(default=None, description="of one GPU for an hour")
+    power_w: Annotated[float, Field(gt=0, lt=1e6)] | None = Field(
+        default=None, description="what your own machine draws under load, in watts"
+    )
+    electricity_usd_per_kwh: Annotated[float, Field(ge=0, lt=100)] | None = Field(
+        default=None, description="what you pay for it; with both, your own machine has a bill too"
+    )
 
 
 class Limits(Noun):

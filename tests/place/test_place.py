@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gpuplan.model import (
     SOURCES,
+    Compute,
     Device,
     Estimate,
     Experiment,
@@ -19,7 +20,7 @@ from gpuplan.model import (
     Run,
     World,
 )
-from gpuplan.place import Placed, place
+from gpuplan.place import Placed, _electricity, place
 from gpuplan.place.schedule import lower_bound_s
 from gpuplan.place.tasks import tasks_of, waves_of
 
@@ -296,3 +297,12 @@ def test_a_thousand_runs_on_eight_devices_end_near_the_bound() -> None:
     many = [Job(60 + 37 * i % 541, ranks=(1, 1, 2, 4)[i % 4]) for i in range(1000)]
     makespan_s = placed(many, 8).totals.makespan_s.p50
     assert makespan_s <= 1.01 * bound_s(many, 8)
+
+
+def test_electricity_of_ones_own_machine_is_a_bill_where_the_spec_states_it() -> None:
+    """An hour at 500 W and 0.40 USD a kWh costs 0.20 USD."""
+    free, billed = Compute(), Compute(power_w=500, electricity_usd_per_kwh=0.40)
+    hour = Quantity(p10=3600, p50=3600, p90=7200, source="measured", because="a test")
+    assert _electricity(free, hour).p50 == 0
+    assert _electricity(billed, hour).p50 == pytest.approx(0.20)
+    assert _electricity(billed, hour).p90 == pytest.approx(0.40)

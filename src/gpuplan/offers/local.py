@@ -10,10 +10,10 @@ from gpuplan.model import Offer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpuplan.model import Machine
+    from gpuplan.model import Compute, Machine
     from gpuplan.offers.base import Item
 
-__all__ = ["Local"]
+__all__ = ["Local", "own_machine"]
 
 
 class Local(NamedTuple):
@@ -47,3 +47,10 @@ class Local(NamedTuple):
 
     def _usd_per_h(self) -> float:
         return (self.power_w or 0.0) / 1000 * (self.electricity_usd_per_kwh or 0.0)
+
+
+def own_machine(machine: Machine, compute: Compute | None = None, *, disk_bytes: int | None = None) -> Local:
+    """The machine with what the spec says of its electricity."""
+    if compute is None:
+        return Local(machine, disk_bytes)
+    return Local(machine, disk_bytes, compute.power_w, compute.electricity_usd_per_kwh)

@@ -12,13 +12,14 @@ from gpuplan.units import format_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gpuplan.model import Device, Estimate, Experiment, Run, World
+    from gpuplan.model import Compute, Device, Estimate, Experiment, Run, World
     from gpuplan.place.tasks import Task
 
 __all__ = ["LOCAL", "Placed", "place"]
 
 LOCAL = "local"
 """The offer of a placement on the user's own machine."""
+NO_RENT = Quantity(p10=0, p50=0, p90=0, source="assumed", because="your own machine: no rent; power is not counted")
 
 
 class Placed(NamedTuple):
@@ -40,6 +41,7 @@ def place(experiment: Experiment, runs: Sequence[Run], *, estimates: Iterable[Es
     in_order = tuple(sorted(placements, key=lambda placement: (placement.start_s.p50, order[placement.run])))
     bound_s = lower_bound_s(waves, devices=len(devices))
     totals = _totals(tasks, in_order, world=world, bound_s=bound_s)
+    totals = totals.model_copy(update={"cost_usd": _electricity(experiment.compute, totals.makespan_s)})
     return Placed(in_order, totals.model_copy(update={"runs": len(runs), "finished": len(runs) - len(todo)}))
 
 
@@ -57,11 +59,18 @@ def _totals(tasks: Sequence[Task], placements: Sequence[Placement], *, world: Wo
         device_hours=total(_device_seconds(tasks, placements, devices), because=f"durations x ranks of {count}").times(
             1 / 3600
         ),
-        cost_usd=Quantity(
-            p10=0, p50=0, p90=0, source="assumed", because="your own machine: no rent; power is not counted"
-        ),
+        cost_usd=NO_RENT,
         disk_bytes=total((task.disk_bytes for task in tasks), because=f"what {count} leave on disk"),
     )
+
+
+def _electricity(compute: Compute, makespan_s: Quantity) -> Quantity:
+    """Of the whole machine, from the first run's start to the last one's end."""
+    if not compute.power_w or compute.electricity_usd_per_kwh is None:
+        return NO_RENT
+    usd_per_s = compute.power_w / 1000 * compute.electricity_usd_per_kwh / 3600
+    because = f"electricity: {compute.power_w:g} W at {compute.electricity_usd_per_kwh:g} USD a kWh"
+    return makespan_s.times(usd_per_s).model_copy(update={"because": because})
 
 
 def _device_seconds(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gpuplan import data
 from gpuplan.model import World
 from gpuplan.observe.machine import find_machine
-from gpuplan.offers.local import Local
+from gpuplan.offers.local import own_machine
 from gpuplan.verify.wanted import inputs_of, wanted
 from gpuplan.world.configs import config_facts
 from gpuplan.world.files import file_fact
@@ -65,7 +65,7 @@ def look_at_machine(experiment: Experiment | None, runs: Sequence[Run], *, store
         today=datetime.now(UTC).date().isoformat(),
         machine=found.machine,
         gpus=known,
-        offers=tuple(Local(found.machine).items()),
+        offers=tuple(own_machine(found.machine, experiment.compute if experiment else None).items()),
         evidence=evidence,
         oddities=found.findings,
     )

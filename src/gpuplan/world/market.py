@@ -11,7 +11,7 @@ from gpuplan.model import Finding, Refused
 from gpuplan.offers import Offered, offers
 from gpuplan.offers.base import UnavailableError
 from gpuplan.offers.colab import Colab
-from gpuplan.offers.local import Local
+from gpuplan.offers.local import own_machine
 from gpuplan.offers.refresh import Kept, kept
 from gpuplan.offers.slurm import Slurm, look
 from gpuplan.offers.snapshot import Snapshot
@@ -62,10 +62,10 @@ def with_offers(world: World, experiment: Experiment, asked: Asked) -> World:
     )
 
 
-def this_machine(world: World) -> Source:
+def this_machine(world: World, compute: Compute | None = None) -> Source:
     """The devices that we are on, with the disk of the current folder where the world does not say."""
     free_bytes = world.disk_free_bytes or shutil.disk_usage(Path.cwd()).free
-    return Local(world.machine, disk_bytes=free_bytes)
+    return own_machine(world.machine, compute, disk_bytes=free_bytes)
 
 
 def slurm_here(today: str) -> Sources:
@@ -88,7 +88,7 @@ def _parts(world: World, experiment: Experiment, asked: Asked) -> Iterator[_Part
     """One's own machines, the user's table, the markets: each with the places that it may be at."""
     on = set(experiment.compute.on)
     if "local" in on and not asked.anywhere:
-        yield _Part(_gathered(world, experiment, (this_machine(world),)))
+        yield _Part(_gathered(world, experiment, (this_machine(world, experiment.compute),)))
     if "slurm" in on:
         slurm = slurm_here(world.today)
         yield _Part(_gathered(world, experiment, slurm.asked), slurm.missing)
