@@ -52,8 +52,8 @@ def test_catches_of_all_are_said_once_and_the_others_by_option() -> None:
 @pytest.mark.parametrize(
     ("one", "as_of", "line"),
     [
-        (option("cheapest", chosen=True), DAY, f"0.6 % above the least possible, $2.48; oldest price {DAY}"),
-        (option("cheapest", chosen=True), None, "0.6 % above the least possible, $2.48"),
+        (option("cheapest", chosen=True), DAY, f"machines 0.6 % above the least possible, $2.48; oldest price {DAY}"),
+        (option("cheapest", chosen=True), None, "machines 0.6 % above the least possible, $2.48"),
         (option("cheapest", chosen=True, gap=None), DAY, f"oldest price {DAY}"),
         (option("cheapest"), DAY, f"oldest price {DAY}"),
     ],

@@ -95,12 +95,12 @@ def draft_line(draft: Draft) -> str:
 
 
 def bound_line(options: Sequence[Option], *, prices_as_of: str | None) -> str:
-    """`0.6 % above the least possible, $7.16; oldest price 2026-11-16`."""
+    """`machines 0.6 % above the least possible, $7.16; oldest price 2026-11-16`."""
     chosen = next((option for option in options if option.chosen), None)
     dated = f"oldest price {prices_as_of}" if prices_as_of else ""
     if chosen is None or chosen.gap is None:
         return dated
-    above = f"{100 * chosen.gap:.1f} % above the least possible, {format_usd(chosen.bound_usd)}"
+    above = f"machines {100 * chosen.gap:.1f} % above the least possible, {format_usd(chosen.bound_usd)}"
     return f"{above}; {dated}" if dated else above
 
 
