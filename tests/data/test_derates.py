@@ -11,7 +11,7 @@ import pytest
 from gpuplan.data import find_gpu, gpus
 from gpuplan.data.derates import REGIMES, shipped_tables
 
-MEASURED = Path("/work/shared/data/measured/time_single.csv")
+MEASURED = Path(__file__).parents[3] / "shared" / "data" / "measured" / "time_single.csv"
 OF = {"", "half", "full", "fp32", "tf32", *REGIMES}
 
 

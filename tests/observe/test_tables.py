@@ -15,7 +15,7 @@ from gpuplan.observe.metrics import DIVERGED, measure, series
 from gpuplan.observe.values import Curve, Point, Weighted, direction, quantile
 
 HEADER = "epoch,train_loss,train_time,val_loss,val_acc"
-AGNEWS = Path("/work/shared/data/logs/agnews")
+AGNEWS = Path(__file__).parents[3] / "shared" / "data" / "logs" / "agnews"
 
 
 def table(run_dir: Path, *rows: str, header: str = HEADER) -> Path:

@@ -16,7 +16,7 @@ from gpuplan.verify.claims.figures import figures
 from gpuplan.verify.claims.listed import is_list, listed_claim, listed_claims
 from gpuplan.verify.claims.planned import Planned, against
 
-SEEDS = Path("/work/shared/reference/seeds")
+SEEDS = Path(__file__).parents[3] / "shared" / "reference" / "seeds"
 
 STAGED_SEARCH = """
 ## Now

@@ -10,7 +10,7 @@ from test_logs_formats import noted, only, runs, written
 
 from gpuplan.observe.logs import Refusal, read_logs
 
-AGNEWS = Path("/work/shared/data/logs/agnews")
+AGNEWS = Path(__file__).parents[4] / "shared" / "data" / "logs" / "agnews"
 HEADER = "epoch,train_loss,train_time,val_loss,val_acc\n"
 ALONE_LOSS, UNSHARDED_LOSS = 0.57, 0.4185
 """Train loss after the first epoch on 1 and on 4 GPUs, as codeharris/multi-gpu-ddp recorded it (exp041, exp042)."""
