@@ -28,6 +28,8 @@ from pydantic import (
 from gpuplan.units import parse_bandwidth, parse_bytes, parse_duration, parse_usd
 
 MAX_RUNS = 100_000
+STALE_DAYS = 30
+"""Prices moved by up to 24 % in four weeks at the places that move at all (reference/placement.md, section 4)."""
 MAX_RANKS = 4096
 LARGEST = 2**63 - 1
 """Of whole numbers: what JSON readers, SQLite and programs in C can hold."""
@@ -524,6 +526,11 @@ class Offer(Noun):
             return 0 if self.as_of else None
         day = self.as_of if len(self.as_of) > len("2026-01") else f"{self.as_of}-01"
         return (date.fromisoformat(today) - date.fromisoformat(day)).days
+
+    def is_stale(self, today: str) -> bool:
+        """Whether its price is undated or older than `STALE_DAYS`."""
+        age = self.age_days(today)
+        return age is None or age > STALE_DAYS
 
 
 class Refused(Noun):

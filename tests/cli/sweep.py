@@ -8,6 +8,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from gpuplan.cli.main import main
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -71,3 +75,18 @@ class Sweep:
     def json(self, *words: str, code: int = 0) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run(*words, "--json", code=code).stdout)
         return answer
+
+
+class Here(Sweep):
+    """A sweep whose verbs run in this process, in the current folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], spec: str = SPEC) -> None:
+        super().__init__(folder, spec)
+        self.capsys = capsys
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        said = self.capsys.readouterr()
+        assert left.value.code == code, said
+        return subprocess.CompletedProcess(words, code, said.out, said.err)

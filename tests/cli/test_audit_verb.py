@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from sweep import Sweep
-
-from gpuplan.cli.main import main
+from sweep import Here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,27 +29,12 @@ footprint:
 """
 
 
-class Here(Sweep):
-    """A folder in which verbs run in this process."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        super().__init__(folder, SPEC)
-        (folder / "plan.md").write_text(DOCUMENT)
-        self.capsys = capsys
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(words))
-        said = self.capsys.readouterr()
-        assert left.value.code == code, said
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
-
-
 @pytest.fixture
 def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    return Here(tmp_path, capsys)
+    (tmp_path / "plan.md").write_text(DOCUMENT)
+    return Here(tmp_path, capsys, SPEC)
 
 
 def test_a_document_is_held_against_itself(here: Here) -> None:

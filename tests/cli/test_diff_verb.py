@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sweep import Sweep
+from sweep import Here, Sweep
 
-from gpuplan.cli.main import main
 from gpuplan.model import Finding, Plan, Quantity
 from gpuplan.report.differences import compare
 
@@ -27,26 +25,11 @@ limits: {run: 60 s}
 """
 
 
-class Here(Sweep):
-    """A sweep whose verbs run in this process: a plan file is all that is looked at."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        super().__init__(folder, SPEC)
-        self.capsys = capsys
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        with pytest.raises(SystemExit) as left:
-            main(list(words))
-        said = self.capsys.readouterr()
-        assert left.value.code == code, said
-        return subprocess.CompletedProcess(words, code, said.out, said.err)
-
-
 @pytest.fixture
 def sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    sweep = Here(tmp_path, capsys)
+    sweep = Here(tmp_path, capsys, SPEC)
     sweep.run("plan", "-o", "a.json")
     return sweep
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from offer_sources import TODAY, Listed, quote
 
-from gpuplan.model import Compute, Offer
-from gpuplan.offers import MOST_ROWS, STALE_DAYS, Offered, is_stale, offers
+from gpuplan.model import STALE_DAYS, Compute, Offer
+from gpuplan.offers import MOST_ROWS, Offered, offers
 from gpuplan.offers.base import UnavailableError
 from gpuplan.offers.believe import BOUNDS
 
@@ -124,7 +124,7 @@ def test_place_facts_fill_in_only_what_is_not_stated() -> None:
 def test_every_price_has_an_age(as_of: str, age: int | None, *, stale: bool) -> None:
     offer = answer(quote(as_of=as_of)).offers[0]
     assert offer.age_days(TODAY) == age
-    assert is_stale(offer, TODAY) is stale
+    assert offer.is_stale(TODAY) is stale
     assert STALE_DAYS == 30
 
 

@@ -139,7 +139,7 @@ def texts(table: Table) -> list[str]:
 
 
 def test_what_is_unknown_is_a_question_mark_and_what_is_old_is_marked() -> None:
-    table = offers_table([OFFER], today=TODAY, stale_days=30)
+    table = offers_table([OFFER], today=TODAY)
     assert texts(table).count("?") == 4
     assert "50 d old !" in texts(table)
     assert "$0.40" in texts(table)
@@ -150,7 +150,7 @@ def test_nothing_wrong_needs_no_note() -> None:
     known = OFFER.model_copy(
         update={"spot": False, "available": 3, "reliability": 0.99, "region": "US", "as_of": TODAY}
     )
-    assert offers_table([known], today=TODAY, stale_days=30).notes == ()
+    assert offers_table([known], today=TODAY).notes == ()
 
 
 def test_reasons_are_counted_and_what_is_broken_comes_first() -> None:
@@ -163,6 +163,6 @@ def test_reasons_are_counted_and_what_is_broken_comes_first() -> None:
 
 def test_one_reason_for_all_stands_below_the_table() -> None:
     near = [Refused(offer="a", place="p", reason="would pass if x: not stated", kind="unstated", stated=OFFER)]
-    assert unstated_table(near, today=TODAY, stale_days=30).notes == ("Each would pass if x: not stated.",)
+    assert unstated_table(near, today=TODAY).notes == ("Each would pass if x: not stated.",)
     other = Refused(offer="b", place="p", reason="would pass if y: not stated", kind="unstated", stated=OFFER)
-    assert "would pass if y: not stated" in texts(unstated_table([*near, other], today=TODAY, stale_days=30))
+    assert "would pass if y: not stated" in texts(unstated_table([*near, other], today=TODAY))

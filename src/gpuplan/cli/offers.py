@@ -60,7 +60,6 @@ def command(
 
 
 def _print(asked: Asked, *, why_not: bool) -> None:
-    from gpuplan.offers import STALE_DAYS  # noqa: PLC0415
     from gpuplan.report.offered import offers_table, refused_table, unstated_table  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
     from gpuplan.report.table import clean, limited  # noqa: PLC0415
@@ -68,11 +67,11 @@ def _print(asked: Asked, *, why_not: bool) -> None:
     out, offered = console(), asked.offered
     tables = []
     if offered.offers:
-        tables.append(offers_table(offered.offers, today=asked.today, stale_days=STALE_DAYS))
+        tables.append(offers_table(offered.offers, today=asked.today))
     else:
         out.print("nothing that is stated to be as wished")
     if offered.unstated:
-        tables.append(unstated_table(offered.refused, today=asked.today, stale_days=STALE_DAYS))
+        tables.append(unstated_table(offered.refused, today=asked.today))
     for table in tables:
         out.print(as_rich(limited(table, ROWS_SHOWN, rest="--json has them all"), width=out.width))
     if why_not:

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from gpuplan.model import Compute, Gpu
     from gpuplan.offers.base import Item, Source
 
-__all__ = ["MOST_ROWS", "STALE_DAYS", "Offered", "is_stale", "offers"]
+__all__ = ["MOST_ROWS", "Offered", "offers"]
 
 MOST_ROWS = 50_000
 """Offers read of one source; the rest is counted."""
-STALE_DAYS = 30
-"""Prices moved by up to 24 % in four weeks at the places that move at all (reference/placement.md, section 4)."""
 
 
 class Offered(NamedTuple):
@@ -67,12 +65,6 @@ def offers(
         else:
             taken[item.id] = item
     return Offered(tuple(sorted(taken.values(), key=_order)), tuple(left))
-
-
-def is_stale(offer: Offer, today: str) -> bool:
-    """Whether its price is undated or older than `STALE_DAYS`."""
-    age = offer.age_days(today)
-    return age is None or age > STALE_DAYS
 
 
 def _believed(sources: Iterable[Source], today: str) -> Iterator[Offer | Refused]:

@@ -30,7 +30,6 @@ LEAST_SPAN_USD = 0.002
 DEAREST_USD = 2048.0
 MEGABIT = 125_000
 GIGABYTE = 10**9
-SECONDS_AN_HOUR = 3600
 
 
 def query(compute: Compute, *, low_usd: float = 0.0, high_usd: float = DEAREST_USD) -> dict[str, Any]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Frame", "catches_of"]
 
-STALE_DAYS = 30
-"""As of `gpuplan offers`: prices move by up to 24 % in four weeks."""
 IDLE = 0.5
 COLAB = "colab"
 """Where one asks for a GPU and may get another; its notes say so."""
@@ -95,7 +93,7 @@ def _of_price(offer: Offer, today: str) -> Iterator[str]:
     age = offer.age_days(today)
     if age is None:
         yield f"price at {offer.place} undated"
-    elif age > STALE_DAYS:
+    elif offer.is_stale(today):
         yield f"price at {offer.place} {age} days old"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gpuplan.model import STALE_DAYS
 from gpuplan.report.table import Column, Table
 from gpuplan.units import format_usd
 
@@ -37,19 +38,19 @@ REFUSED_COLUMNS = (
 KINDS = {"source": 0, "bad": 1, "unstated": 2, "filtered": 3}
 
 
-def offers_table(offers: Sequence[Offer], *, today: str, stale_days: int) -> Table:
+def offers_table(offers: Sequence[Offer], *, today: str) -> Table:
     """One row an offer, in the order given."""
-    rows = tuple(_row(offer, today, stale_days) for offer in offers)
-    stale = sum(1 for offer in offers if _is_stale(offer.age_days(today), stale_days))
+    rows = tuple(_row(offer, today) for offer in offers)
+    stale = sum(offer.is_stale(today) for offer in offers)
     notes = []
     if stale:
-        notes.append(f"!: {stale:,} prices are undated or older than {stale_days} days; --refresh asks again.")
+        notes.append(f"!: {stale:,} prices are undated or older than {STALE_DAYS} days; --refresh asks again.")
     if any(ASKED in row for row in rows):
         notes.append("?: the source does not say; no filter lets that pass.")
     return Table("offers", "What can be had", OFFER_COLUMNS, rows, tuple(notes))
 
 
-def unstated_table(refused: Sequence[Refused], *, today: str, stale_days: int) -> Table:
+def unstated_table(refused: Sequence[Refused], *, today: str) -> Table:
     """What would do if what the source does not say were as wished."""
     near = sorted(
         (one for one in refused if one.kind == "unstated" and one.stated is not None),
@@ -58,9 +59,9 @@ def unstated_table(refused: Sequence[Refused], *, today: str, stale_days: int) -
     reasons = tuple(dict.fromkeys(one.reason for one in near))
     title = "Not counted: something wished for is not stated"
     if len(reasons) == 1:
-        rows = tuple(_row(one.stated, today, stale_days)[:6] for one in near if one.stated)
+        rows = tuple(_row(one.stated, today)[:6] for one in near if one.stated)
         return Table("unstated", title, OFFER_COLUMNS[:6], rows, (f"Each {reasons[0]}.",))
-    stated = tuple((*_row(one.stated, today, stale_days)[:6], one.reason) for one in near if one.stated)
+    stated = tuple((*_row(one.stated, today)[:6], one.reason) for one in near if one.stated)
     columns = (*OFFER_COLUMNS[:6], Column("reason", "It", importance=8))
     return Table("unstated", title, columns, stated)
 
@@ -76,7 +77,7 @@ def refused_table(refused: Sequence[Refused]) -> Table:
     return Table("refused", "Left out", REFUSED_COLUMNS, rows)
 
 
-def _row(offer: Offer, today: str, stale_days: int) -> tuple[str | int, ...]:
+def _row(offer: Offer, today: str) -> tuple[str | int, ...]:
     age = offer.age_days(today)
     return (
         offer.id,
@@ -84,7 +85,7 @@ def _row(offer: Offer, today: str, stale_days: int) -> tuple[str | int, ...]:
         offer.gpu_count,
         _price(offer.gpu_price_usd_per_h),
         _price(offer.price_usd_per_h),
-        _age(offer, age) + (" !" if _is_stale(age, stale_days) else ""),
+        _age(offer, age) + (" !" if offer.is_stale(today) else ""),
         ASKED if offer.spot is None else "yes" if offer.spot else "no",
         ASKED if offer.available is None else str(offer.available),
         ASKED if offer.reliability is None else f"{offer.reliability:.3g}",
@@ -104,10 +105,6 @@ def _age(offer: Offer, age: int | None) -> str:
     if age is None:
         return "undated"
     return "now" if offer.as_of == "now" else f"{age} d old"
-
-
-def _is_stale(age: int | None, stale_days: int) -> bool:
-    return age is None or age > stale_days
 
 
 def _gpu_price(offer: Offer | None) -> float:

@@ -28,7 +28,6 @@ HISTORY, CONFIG, STATS, RUN, ENVIRONMENT = 2, 4, 7, 17, 26
 ITEM, STEP, KEY, NESTED_KEY, INTEGER, NUMBER, JSON = 1, 2, 1, 2, 5, 6, 16
 RUN_ID, RUN_CONFIG, DISPLAY_NAME = 1, 4, 8
 GPU_TYPE, GPU_COUNT = 18, 19
-RANKS = frozenset({"world_size", "num_processes", "n_gpus", "ngpu"})
 MOST_JSON_BYTES = 10_000
 
 

@@ -10,7 +10,7 @@ import torch
 from .ledger import HOST
 from .state import STATE
 
-__all__ = ["CPU", "GPU", "asks_for_gpu", "is_device", "is_meta", "on_device", "parts_of", "pretend"]
+__all__ = ["CPU", "GPU", "asks_for_gpu", "is_meta", "on_device", "parts_of", "pretend"]
 
 GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
@@ -65,13 +65,6 @@ def parts_of(tensor: torch.Tensor) -> List[torch.Tensor]:
         return [tensor]
     inner = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
     return [part for one in inner if isinstance(one, torch.Tensor) for part in parts_of(one)]
-
-
-def is_device(value: object) -> bool:
-    """Whether `value` names a device in a call; a number does too, but stands for so much else."""
-    return isinstance(value, torch.device) or (
-        isinstance(value, str) and value.split(":")[0] in {"cuda", "cpu", "meta"}
-    )
 
 
 def asks_for_gpu(device: object) -> bool:
