@@ -35,8 +35,8 @@ HEADER = """\
 # derate   by what factor steps on the GPU take longer than that; rows multiply: "" for all, the precision, the regime
 # width    half of the 80 % interval of a log ratio between GPUs whose rates differ by a factor of e, from held-out
 #          errors: measured, other models were seen on both GPUs; else nothing was, on any variant of the target's chip
-# longer   what a step takes over the sum of its operators' rooflines on an A100 SXM 80GB: the mean over models with
-#          public dimensions; log_width is half of the 80 % interval of its log
+# longer   what operators that compute, and those that move bytes, take over their rooflines on an A100 SXM 80GB: the
+#          mean over models with public dimensions; log_width is half of the 80 % interval of the log of a step
 # rows, models: how many measurements of how many models speak for it
 """
 
@@ -52,10 +52,7 @@ def shippable_tables(rows: Sequence[TimeRow], pairs: Sequence[Pair]) -> Tables:
     ]
     tables = replace(tables, widths=fitted_widths(errors))
     steps = [step for row in rows if (step := shaped(row))]
-    longer, guessed = (
-        longer_of(steps, tables),
-        guesses([step for step in steps if not step.alone], rows, widths=tables.widths),
-    )
+    longer, guessed = longer_of(steps, tables), guesses(steps, rows, widths=tables.widths)
     return replace(tables, longer=longer._replace(log_width=width_of(guessed)) if longer else None)
 
 
@@ -106,8 +103,8 @@ def _sources(rows: Sequence[TimeRow]) -> list[str]:
 def _longer(tables: Tables) -> Iterator[str]:
     found = tables.longer
     if found:
-        yield f"\n[longer]\nfactor = {found.factor:.4f}\nlog_width = {found.log_width:.3f}"
-        yield f"rows = {found.rows}\nmodels = {found.models}"
+        yield f"\n[longer]\ncompute = {found.compute:.3f}\nmemory = {found.memory:.3f}"
+        yield f"log_width = {found.log_width:.3f}\nrows = {found.rows}\nmodels = {found.models}"
 
 
 def _slopes(tables: Tables, rows: Sequence[TimeRow]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{error.filename} cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     _print_left_out(read)
+    _print_recast(read.rows)
     result = _result(read.rows)
     result["seconds"] = round(time.perf_counter() - started, 1)
     if options.result:
@@ -63,6 +65,13 @@ def _print_left_out(read: Rows) -> None:
     print(f"{len(read.rows)} settings measured; left out: {sum(read.left_out.values())} rows")
     for reason, count in read.left_out.most_common():
         print(f"{count:6} {reason}")
+
+
+def _print_recast(rows: Sequence[TimeRow]) -> None:
+    recast = Counter(row.model for row in rows if row.family.endswith(" amp") and row.level != "half")
+    if recast:
+        models = ", ".join(f"{count} of {model}" for model, count in recast.most_common())
+        print(f"called fp16, and computed in fp32 or TF32 (time_names.py): {models}")
 
 
 def _result(rows: Sequence[TimeRow]) -> dict[str, Any]:
@@ -119,15 +128,13 @@ class _Blind(NamedTuple):
 
 
 def _no_log(rows: Sequence[TimeRow]) -> dict[str, _Blind]:
-    """Of images and text; what else has public dimensions is one program of its kind, and stands apart."""
+    """Of all rows whose model has public dimensions."""
     steps = [step for row in rows if (step := shaped(row))]
-    common = [step for step in steps if not step.alone]
     widths = shipped_tables().widths
     found = {
-        "the model held out": guesses(common, rows, widths=widths),
-        "its relatives held out too": guesses(common, rows, widths=widths, architecture=True),
-        "model and chip held out": guesses(common, rows, widths=widths, chip=True),
-        "with audio and recommendation": guesses(steps, rows, widths=widths),
+        "the model held out": guesses(steps, rows, widths=widths),
+        "its relatives held out too": guesses(steps, rows, widths=widths, architecture=True),
+        "model and chip held out": guesses(steps, rows, widths=widths, chip=True),
     }
     return {name: _blind(made, len(steps)) for name, made in found.items()}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-__all__ = ["model_key", "regime_of", "relatives"]
+__all__ = ["model_key", "never_in_16_bits", "regime_of", "relatives"]
 
 REGIMES = {
     "launch": ("tacotron", "se3"),
@@ -28,6 +29,23 @@ ARCHITECTURES = (
     "bert", "transformerxl", "resnet50", "efficientnet", "gnmt", "ncf", "ssd", "tacotron2", "waveglow", "resnext101",
     "tft", "nnunet", "resnet", "vgg", "densenet", "squeezenet", "shufflenet", "mobilenet", "gpt", "opt",
 )  # fmt: skip
+
+
+NO_AUTOCAST = ("tacotron2", "waveglow")
+"""Lambda's v1 and v2 give NVIDIA's script `--amp-run`, which has had `--amp` since 2020 and ignores what it does not
+know (config_v1/*.sh, config_v2/*.sh, and train.py, read 2026-11-20). Rows of both names at one batch take equally long.
+"""
+NO_AUTOCAST_FROM_GIB = {"ncf": 72}
+"""Their configurations for cards of 80 GB and more give no `--amp` to NCF; those for smaller ones do."""
+
+
+def never_in_16_bits(group: str, model: str, memory_gib: float) -> bool:
+    """Whether a row that is called fp16 was computed as the fp32 rows beside it."""
+    project, version, *_ = (*group.split("/"), "", "")
+    if project != "lambda" or version not in {"v1", "v2"}:
+        return False
+    key = model_key(model)
+    return key.startswith(NO_AUTOCAST) or memory_gib >= NO_AUTOCAST_FROM_GIB.get(key, math.inf)
 
 
 def model_key(name: str) -> str:

@@ -6,15 +6,15 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations
-from statistics import fmean, median
 from typing import TYPE_CHECKING, NamedTuple
 
+from time_longer import Measure, fitted_longer
 from time_names import relatives
 from time_score import Scored
 
 from gpuplan.data.derates import Longer
 from gpuplan.estimate.refit import INSIDE, fitted_tables
-from gpuplan.estimate.roofline import DERATE, KERNEL_OVERHEAD_S, anchored, work_of
+from gpuplan.estimate.roofline import DERATE, anchored, launch_seconds, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Guess", "guess", "guesses", "longer_of", "order_right", "scored", "width_of"]
 
-NEVER = Longer(1.0, 0.0)
+COMPUTE, MEMORY = Longer(1.0, 0.0, 0.0), Longer(0.0, 1.0, 0.0)
+LEAST_S = 1e-12
 FEWEST_GUESSES = 20
 UNFITTED_WIDTH = 0.5
 
@@ -78,26 +79,26 @@ def guess(step: Shaped, tables: Tables) -> Guess | None:
     """As `estimate.roofline` has it: the work, or its kernels' start if that takes longer; None off the anchor."""
     found = _anchored(step, tables)
     work = work_of(step.footprint, step.row.gpu, rows=step.batch, passes=step.passes)
-    launches = work.kernels * KERNEL_OVERHEAD_S["gpu"] / step.items_of_step
+    launches = launch_seconds(step.footprint, step.row.gpu, kernels=work.kernels) / step.items_of_step
     if found is None or not launches:
         return found
     return found._replace(log_seconds=max(found.log_seconds, math.log(launches)))
 
 
 def longer_of(steps: Sequence[Shaped], tables: Tables) -> Longer | None:
-    """What steps take over their roofline on the anchor: the geometric mean of the models' medians.
+    """What steps take over their roofline on the anchor; those that wait for the start of their kernels say nothing."""
+    measures = [measure for step in steps if (measure := _measure(step, tables))]
+    return fitted_longer(measures) if measures else None
 
-    Models of a kind of their own do not count.
-    """
-    by_model: dict[str, list[float]] = defaultdict(list)
-    for step in steps:
-        found = None if step.alone else _anchored(step, replace(tables, longer=NEVER))
-        if found:
-            by_model[step.row.sample.model].append(step.row.sample.log_seconds - found.log_seconds)
-    if not by_model:
+
+def _measure(step: Shaped, tables: Tables) -> Measure | None:
+    """The measured time as if on the anchor, beside what of its roofline is computing and moving bytes."""
+    parts = [_anchored(step, replace(tables, longer=only)) for only in (COMPUTE, MEMORY)]
+    here = work_of(step.footprint, step.row.gpu, rows=step.batch, passes=step.passes)
+    if None in parts or launch_seconds(step.footprint, step.row.gpu, kernels=here.kernels) > here.seconds:
         return None
-    factor = math.exp(fmean(median(logs) for logs in by_model.values()))
-    return Longer(factor, UNFITTED_WIDTH, sum(map(len, by_model.values())), len(by_model))
+    logs = [part.log_seconds for part in parts if part]
+    return Measure(_model(step.row), *(math.exp(log - step.row.sample.log_seconds) for log in logs))
 
 
 def scored(found: Sequence[Guess]) -> list[Scored]:
@@ -152,7 +153,7 @@ def _anchored(step: Shaped, tables: Tables) -> Guess | None:
     found = anchored(step.footprint, step.row.gpu, rows=step.batch, passes=step.passes, tables=tables)
     if found is None:
         return None
-    return Guess(step, math.log(found.seconds / step.items_of_step), found.way)
+    return Guess(step, math.log(max(found.seconds, LEAST_S) / step.items_of_step), found.way)
 
 
 def _by_rates(step: Shaped) -> Guess:

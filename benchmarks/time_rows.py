@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
 
-from time_names import model_key, regime_of
+from time_names import model_key, never_in_16_bits, regime_of
 
 from gpuplan.data import find_gpu
 from gpuplan.estimate.refit import Sample
@@ -158,13 +158,16 @@ def _raw(row: Mapping[str, str]) -> _Raw:
     precision = PRECISIONS.get(row.get("precision", "").strip().lower())
     if precision is None:
         raise _RefusedError(f"unknown precision {row.get('precision', '')[:20]!r}")
+    unit, group = row.get("unit", "").strip(), row.get("group", "").strip()
+    called = precision
+    if never_in_16_bits(group, row.get("model", ""), gpu.memory_bytes / 2**30):
+        precision = "tf32" if gpu.peak_flops.get("tf32") else "fp32"
     chip = chip_of(gpu, precision)
     if chip is None:
         raise _RefusedError(f"no {precision} rate or bandwidth of {gpu.name} is known")
-    unit, group = row.get("unit", "").strip(), row.get("group", "").strip()
     seconds = _seconds(row.get("measured_value", ""), unit)
     mode, model, batch = row.get("mode", ""), row.get("model", "").strip(), row.get("batch_per_gpu", "").strip()
-    family = _family(group, mode, low=precision in ("fp16", "bf16"))
+    family = _family(group, mode, low=called in ("fp16", "bf16"))
     size, source = row.get("seq_len_or_image", ""), row.get("source", "").partition(" ")[0]
     return _Raw(family, group, model, batch, gpu, chip, seconds, unit, size, mode, source)
 

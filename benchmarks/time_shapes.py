@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Shaped", "shaped"]
 
-ALONE = ("ncf", "tacotron2", "waveglow")
-"""Families of audio and recommendation: one program of a kind was measured, and nothing else tells its efficiency."""
 PER_STEP = ("ms", "s/it", "s/step", "s/batch")
 USUAL_BATCH = 128
 USUAL_SEQUENCE = 384
 """Of a BERT where the row does not say it: SQuAD's."""
 PRETRAINING_PASSES = 64
 """NVIDIA's BERT pretraining accumulates gradients over thousands of rows (its README)."""
+MEAN_FRAMES = 566
+"""Of a clip of LJSpeech: 23.92 hours in 13,100 clips at 22,050 Hz and 256 samples a frame (its page). A step computes
+all clips as long as its longest; only real frames count as done (train.py: the sum of `output_lengths`)."""
 TRANSLATION = 2
 """A row of GNMT is a sentence and its translation; throughput counts the tokens of both."""
 
@@ -41,7 +42,6 @@ class Shaped(NamedTuple):
     batch: int
     passes: int
     items_of_step: float
-    alone: bool
 
 
 class _Named(NamedTuple):
@@ -55,7 +55,7 @@ def shaped(row: TimeRow) -> Shaped | None:
     if "train" not in row.mode:
         return None
     precision = "fp16" if row.level == "half" else row.sample.chip.place.precision
-    workload = find_workload(row.model)
+    workload = find_workload(_name(row))
     found = _workload(row, workload, precision) if workload else _transformer(row, precision)
     items = _items(row, found) if found else None
     if found is None or items is None:
@@ -63,7 +63,13 @@ def shaped(row: TimeRow) -> Shaped | None:
     batch = _number(row.batch) or USUAL_BATCH
     passes = PRETRAINING_PASSES if "pretrain" in row.sample.model else 1
     whole = items if row.unit.startswith(PER_STEP) else float(batch * passes * items)
-    return Shaped(row, found.footprint, batch, passes, whole, found.family in ALONE)
+    return Shaped(row, found.footprint, batch, passes, whole)
+
+
+def _name(row: TimeRow) -> str:
+    """Lambda trains Transformer-XL without `--adaptive` (config_v1/*.sh): with a softmax over all words."""
+    full = row.family.startswith("lambda") and row.sample.model.startswith("transformerxl")
+    return f"Transformer-XL {row.sample.model.removeprefix('transformerxl')}, full softmax" if full else row.model
 
 
 def _workload(row: TimeRow, workload: WorkloadFacts, precision: str) -> _Named | None:
@@ -100,9 +106,9 @@ def _items(row: TimeRow, found: _Named) -> int | None:
         return 1
     if unit.startswith("tokens"):
         return found.sequence * (TRANSLATION if found.family == "gnmt" else 1)
-    if unit.startswith(("mels", "audio")):
-        return found.sequence
-    return None
+    if unit.startswith("mels"):
+        return MEAN_FRAMES
+    return found.sequence if unit.startswith("audio") else None
 
 
 def _number(text: str) -> int | None:

@@ -113,7 +113,7 @@ def _answer(pair: Pair, tables: Tables, step: Shaped | None, *, stack: str) -> _
     source, target = pair.source.sample, pair.target.sample
     found = transfer(source.chip, target.chip, regime=source.regime, tables=tables, stack=stack)
     log_ratio = math.log(found.value)
-    blind = None if step is None or step.alone else guess(step, tables)
+    blind = guess(step, tables) if step else None
     if blind:
         log_ratio = towards(log_ratio, blind.log_seconds - source.log_seconds)
     error = abs(log_ratio - pair.log_ratio) / residual_scale(source.chip, target.chip)

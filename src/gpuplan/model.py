@@ -378,7 +378,9 @@ class Line(Noun):
         return self.intercept + self.slope * batch
 
 
-OperatorClass: TypeAlias = Literal["matmul", "attention", "convolution", "elementwise", "embedding", "optimizer"]
+OperatorClass: TypeAlias = Literal[
+    "matmul", "attention", "convolution", "depthwise", "elementwise", "embedding", "optimizer"
+]
 Component: TypeAlias = Literal[
     "parameters", "gradients", "optimizer", "activations", "logits", "temporaries", "inputs", "buffers"
 ]
@@ -417,6 +419,9 @@ class Footprint(Noun):
     operators: tuple[Operators, ...]
     moments: tuple[Moment, ...] = Field(min_length=1, description="the peak is the largest of them at a batch")
     precision: str = "fp32"
+    kernel_overhead_s: float | None = Field(
+        default=None, description="host seconds to start one of its kernels, where that is known of the program"
+    )
     versions: dict[str, str] = Field(default_factory=dict)
     reserved_bytes: dict[int, int] = Field(
         default_factory=dict, description="by batch, what the caching allocator holds, where a trace was replayed"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import fit_time
 import pytest
 from accuracy import main
-from time_names import model_key, regime_of, relatives
+from time_longer import Measure, fitted_longer
+from time_names import model_key, never_in_16_bits, regime_of, relatives
 from time_no_log import guesses, longer_of, order_right
 from time_rows import pairs_of, read_time_rows
 from time_rules import median_of_other_models, power_law
@@ -186,13 +187,46 @@ def test_public_dimensions_give_a_step_and_a_time_of_the_right_order(tmp_path: P
     rows = read_time_rows([written(tmp_path, made())]).rows
     steps = [step for one in rows if (step := shaped(one))]
     assert {step.row.model for step in steps} == set(MODELS)
-    assert next(step for step in steps if step.row.model == "gnmt").items_of_step == 64 * 100
+    assert next(step for step in steps if step.row.model == "gnmt").items_of_step == 64 * 50
     found = guesses(steps, rows, widths=shipped_tables().widths)
     assert len(found) == len(steps)
     assert (order_right(found) or 0) > 80
     longer = longer_of(steps, shipped_tables())
     assert longer is not None
     assert longer.models == 5
+
+
+def test_the_precision_is_the_one_that_was_computed_in(tmp_path: Path) -> None:
+    assert never_in_16_bits("lambda/v1/waveglow/amp", "waveglow", 16)
+    assert never_in_16_bits("lambda/v2/ncf/amp", "ncf", 80)
+    assert not never_in_16_bits("lambda/v1/ncf/amp", "ncf", 48)
+    assert not never_in_16_bits("lambda/v0/waveglow/amp", "waveglow", 16)
+    assert not never_in_16_bits("dle/waveglow", "WaveGlow", 80)
+    lines = "".join(
+        row("waveglow", gpu, 5, group="lambda/v1/waveglow/amp", precision="amp_fp16")
+        for gpu in ("A100 SXM 80GB", "V100 SXM2 16GB")
+    )
+    found = read_time_rows([written(tmp_path, HEADER + lines)]).rows
+    assert {one.gpu.name: one.sample.chip.place.precision for one in found} == {
+        "A100 SXM 80GB": "tf32", "V100 SXM2 16GB": "fp32",
+    }  # fmt: skip
+    assert {one.family for one in found} == {"lambda v1 amp"}
+
+
+def test_arithmetic_and_memory_have_a_factor_each() -> None:
+    """Steps made of three times the one and 1.4 times the other give both back, against a weak expectation."""
+    shares = [(0.1 * part, 1 - 0.1 * part) for part in range(1, 10)]
+    made = [
+        Measure(f"model {number}", compute / time, memory / time)
+        for number, (compute, memory) in enumerate(10 * shares)
+        for time in [3 * compute + 1.4 * memory]
+    ]
+    found = fitted_longer(made)
+    assert found.compute == pytest.approx(3, rel=0.03)
+    assert found.memory == pytest.approx(1.4, rel=0.03)
+    assert (found.rows, found.models) == (90, 90)
+    expected = fitted_longer(made[:1])
+    assert 1 < expected.memory < expected.compute < 3
 
 
 def test_inference_and_unknown_units_have_no_training_step(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from estimate_cases import (
@@ -25,7 +25,7 @@ from gpuplan.data.derates import shipped_tables
 from gpuplan.estimate.case import case_of
 from gpuplan.estimate.evidence import clues_of, mean_step_s
 from gpuplan.estimate.pace import throughput
-from gpuplan.estimate.roofline import DERATE, Roofline, step_seconds, work_of
+from gpuplan.estimate.roofline import DERATE, Roofline, launch_seconds, step_seconds, work_of
 from gpuplan.estimate.scaling import Point, affine, on_ranks
 from gpuplan.estimate.time import step_time
 from gpuplan.estimate.transfer import Chip, chip_of, transfer
@@ -240,20 +240,39 @@ def test_the_roofline_of_a_known_footprint() -> None:
     def found(gpu: Gpu) -> Roofline:
         return roofline_of(operators, gpu)
 
-    work_s = 32 * (0.001 + 0.01)
     longer = shipped_tables().longer
     assert longer is not None
-    assert found(A100).seconds == pytest.approx(longer.factor * work_s)
+    work_s = 32 * (longer.compute * 0.001 + longer.memory * 0.01)
+    assert found(A100).seconds == pytest.approx(work_s)
     assert found(A100).bound == "bandwidth"
     assert found(A100).utilization == 1.0
-    assert found(A100).mfu == pytest.approx(32 * 0.001 / (longer.factor * work_s))
+    assert found(A100).mfu == pytest.approx(32 * 0.001 / work_s)
     assert "memory rules" in found(A100).because
     # A GPU hides the starts of its kernels behind work, unless they take longer than it.
     slow = found(A100.model_copy(update={"kernel_overhead_s": 1.0}))
     assert slow.seconds == pytest.approx(100.0)
     assert slow.bound == "launch"
-    assert slow.utilization == pytest.approx(longer.factor * work_s / 100)
+    assert slow.utilization == pytest.approx(work_s / 100)
     assert "launch-bound" in slow.because
+
+
+def test_a_depthwise_convolution_takes_longer_than_moving_its_bytes() -> None:
+    def seconds(kind: Literal["convolution", "depthwise"], gpu: Gpu) -> float:
+        return roofline_of((Operators(kind=kind, flops=Line(), moved_bytes=Line(slope=20e9), kernels=1),), gpu).seconds
+
+    assert seconds("depthwise", A100) == pytest.approx(5 * seconds("convolution", A100))
+
+
+def test_a_program_may_start_kernels_faster_than_is_usual() -> None:
+    run = first_run(experiment())
+    footprint = case_of(run, experiment(), gpu=A100, world=world()).known
+    assert footprint is not None
+    loop = footprint.model_copy(update={"kernel_overhead_s": 20e-6})
+    nameless = A100.model_copy(update={"kernel_overhead_s": None})
+    assert launch_seconds(loop, nameless, kernels=100) == pytest.approx(2e-3)
+    assert launch_seconds(footprint, nameless, kernels=100) == pytest.approx(4e-3)
+    measured = nameless.model_copy(update={"kernel_overhead_s": 5e-6})
+    assert launch_seconds(loop, measured, kernels=100) == pytest.approx(5e-4)
 
 
 def roofline_of(operators: tuple[Operators, ...], gpu: Gpu) -> Roofline:

@@ -39,9 +39,13 @@ class Derate(NamedTuple):
 
 
 class Longer(NamedTuple):
-    """What measured steps take over their roofline on the anchor, with half of the 80 % interval of its log."""
+    """What measured steps take over their roofline on the anchor, and half of the 80 % interval of the step's log.
 
-    factor: float
+    `compute` times the seconds of operators that compute longer than they move bytes, `memory` times the others'.
+    """
+
+    compute: float
+    memory: float
     log_width: float
     rows: int = 0
     models: int = 0

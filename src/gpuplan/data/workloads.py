@@ -24,6 +24,7 @@ class WorkloadFacts(NamedTuple):
     sequence: int = 0
     parameters: int = 0
     gmacs: float = 0.0
+    kernel_overhead_us: float = 0.0
     source: str = ""
 
 

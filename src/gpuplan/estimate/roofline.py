@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from gpuplan.estimate.case import Case
     from gpuplan.model import Footprint, Gpu
 
-__all__ = ["ANCHOR", "Anchored", "Bound", "Roofline", "Work", "anchored", "regime_of", "step_seconds", "work_of"]
+__all__ = [
+    "ANCHOR", "Anchored", "Bound", "Roofline", "Work", "anchored", "launch_seconds", "regime_of", "step_seconds",
+    "work_of",
+]  # fmt: skip
 
 Bound = Literal["compute", "bandwidth", "launch"]
 
@@ -38,6 +41,11 @@ of 11 encoders and decoders on one thread, torch 2.13, measured here in November
 KERNEL_OVERHEAD_S = {"gpu": 40e-6, "cpu": 2e-6}
 """For a row without one. GPUs: Python-driven eager training takes 40 us an operator (trace.md, LitGPT and HF logs).
 CPU: an in-place addition to four numbers, torch 2.13, measured here in November 2026."""
+
+DEPTHWISE = 5.0
+"""What a depthwise convolution takes on a GPU over moving its bytes: it computes without tensor cores, with some
+instructions for each of 9 to 25 taps. Chosen after EfficientNet's steps on V100 and A100, which show 5 to 10; no other
+network of the kind was looked at (docs/decisions/0006)."""
 
 RULES = {"compute": "arithmetic", "bandwidth": "memory", "launch": "the start of kernels"}
 
@@ -92,7 +100,7 @@ def step_seconds(case: Case) -> Roofline | None:
     least = work_of(footprint, case.gpu, rows=rows, passes=case.passes, threads=case.threads)
     found = anchored(footprint, case.gpu, rows=rows, passes=case.passes, tables=shipped_tables())
     work = found.seconds if found else DERATE[case.gpu.kind] * least.seconds
-    launches = least.kernels * (case.gpu.kernel_overhead_s or KERNEL_OVERHEAD_S[case.gpu.kind])
+    launches = launch_seconds(footprint, case.gpu, kernels=least.kernels)
     # A GPU's kernels are started while earlier ones run; the CPU does one after the other.
     seconds = max(work, launches) if case.gpu.kind == "gpu" else work + launches
     if not seconds:
@@ -107,6 +115,11 @@ def step_seconds(case: Case) -> Roofline | None:
         least.flops / peak / seconds if peak else None,
         _log_width(found) if found and bound != "launch" else None,
     )
+
+
+def launch_seconds(footprint: Footprint, gpu: Gpu, *, kernels: int) -> float:
+    """What the host takes to start them: as measured on the machine, else as known of the program, else as usual."""
+    return kernels * (gpu.kernel_overhead_s or footprint.kernel_overhead_s or KERNEL_OVERHEAD_S[gpu.kind])
 
 
 def work_of(
@@ -129,6 +142,7 @@ def work_of(
         times = 1 if operators.kind == "optimizer" else passes
         computing = operators.flops.at(rows) / peak if peak else 0.0
         moving = operators.moved_bytes.at(rows) / gpu.bandwidth_bytes_per_s if gpu.bandwidth_bytes_per_s else 0.0
+        moving *= DEPTHWISE if operators.kind == "depthwise" and gpu.kind == "gpu" else 1.0
         compute += times * computing if computing >= moving else 0.0
         memory += times * moving if moving > computing else 0.0
         kernels += times * operators.kernels
@@ -156,7 +170,8 @@ def anchored(footprint: Footprint, gpu: Gpu, *, rows: float, tables: Tables, pas
     source = chip_of(_anchor(), precision)
     if source is None:
         return None
-    there = work_of(footprint, _anchor(), rows=rows, passes=passes, precision=precision).seconds * tables.longer.factor
+    work = work_of(footprint, _anchor(), rows=rows, passes=passes, precision=precision)
+    there = tables.longer.compute * work.compute_s + tables.longer.memory * work.memory_s
     found = transfer(source, target, regime=regime_of(footprint, rows=rows), tables=tables)
     return Anchored(there * found.value, math.log(found.high / found.value))
 
@@ -167,7 +182,7 @@ def regime_of(footprint: Footprint, *, rows: float) -> Regime:
     for operators in footprint.operators:
         flops[operators.kind] += operators.flops.at(rows)
     products = flops.get("matmul", 0.0) + flops.get("attention", 0.0)
-    convolutions = flops.get("convolution", 0.0)
+    convolutions = flops.get("convolution", 0.0) + flops.get("depthwise", 0.0)
     if FLOPS_PER_BYTE * footprint.moved_bytes(rows) > products + convolutions:
         return "bandwidth"
     return "convolution" if convolutions > products else "matmul"
@@ -205,7 +220,8 @@ def _assumptions(case: Case, peak: float | None) -> tuple[Assumption, ...]:
         found.append(Assumption(text=f"no peak rate of {case.gpu.name} is known: time from its bandwidth alone"))
     if not case.gpu.bandwidth_bytes_per_s:
         found.append(Assumption(text=f"no bandwidth of {case.gpu.name} is known: time from its peak rate alone"))
-    if case.gpu.kernel_overhead_s is None:
-        overhead = f"{format_number(KERNEL_OVERHEAD_S[case.gpu.kind] * 1e6)} us to start a kernel are assumed"
+    if case.gpu.kernel_overhead_s is None and case.known is not None:
+        overhead_s = launch_seconds(case.known, case.gpu, kernels=1)
+        overhead = f"{format_number(overhead_s * 1e6)} us to start a kernel are assumed"
         found.append(Assumption(text=overhead, change="`gpuplan probe` measures it"))
     return tuple(found)

@@ -120,6 +120,8 @@ def _residual(net: Network, width: int, stride: int, given: Mapping[str, Any]) -
         net.convolve(inner, 1)
         net.convolve(inner, 3, stride=stride, groups=groups)
         net.convolve(outputs, 1, activation="")
+        if "squeeze" in given:
+            _excite(net, outputs // given["squeeze"], activation="relu")
     else:
         net.convolve(outputs, 3, stride=stride)
         net.convolve(outputs, 3, activation="")
@@ -138,21 +140,21 @@ def _inverted(
         net.convolve(inputs * expansion, 1, activation=activation)
     net.convolve(net.channels, kernel, stride=stride, groups=net.channels, activation=activation)
     if squeeze:
-        _excite(net, inputs // squeeze)
+        _excite(net, inputs // squeeze, activation="silu")
     net.convolve(outputs, 1, activation="")
     if inputs == outputs and stride == 1:
         net.add()
 
 
-def _excite(net: Network, narrow: int) -> None:
+def _excite(net: Network, narrow: int, *, activation: str) -> None:
     """Each channel times a number that its mean decides."""
     channels, size = net.channels, net.size
     net.sweep(channels * size * size, 2)
     net.size = 1
-    net.convolve(narrow, 1, norm=False, activation="silu", bias=True)
+    net.convolve(narrow, 1, norm=False, activation=activation, bias=True)
     net.convolve(channels, 1, norm=False, activation="sigmoid", bias=True)
     net.channels, net.size = channels, size
-    net.sweep(channels * size * size, 5, kept=channels * size * size)
+    net.sweep(channels * size * size, 8, kept=channels * size * size)
 
 
 def _dense_layer(net: Network, growth: int) -> None:

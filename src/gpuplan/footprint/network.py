@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["Network", "Part"]
+__all__ = [
+    "ACTIVATION_SWEEPS", "DROPOUT_SWEEPS", "LOSS_SWEEPS", "NORM_SWEEPS", "SUM_SWEEPS", "Kind", "Network", "Part",
+]  # fmt: skip
 
-Kind = Literal["matmul", "attention", "convolution", "elementwise", "embedding"]
+Kind = Literal["matmul", "attention", "convolution", "depthwise", "elementwise", "embedding"]
 
-NORM_SWEEPS, ACTIVATION_SWEEPS, SUM_SWEEPS, POOL_SWEEPS = 8, 5, 3, 3
+NORM_SWEEPS, ACTIVATION_SWEEPS, SUM_SWEEPS, POOL_SWEEPS, DROPOUT_SWEEPS, LOSS_SWEEPS = 8, 5, 3, 3, 4.5, 9
 """How often a tensor is read or written by an operator, forward and backward together: a norm reads it for its
-statistics and once more, and in its backward pass the gradient too; an activation in its backward pass reads two."""
+statistics and once more, and in its backward pass the gradient too; an activation in its backward pass reads two; a
+dropout reads a mask of one byte; of a log-softmax and the look-up of its targets as PyTorch runs them."""
 
 
 class Part(NamedTuple):
-    """One operator of a step for one row: `swept` are elements read or written over all its passes."""
+    """One operator of a step for one row: `swept` are elements read or written over all its passes.
+
+    Under autocast `full` are swept in fp32 all the same, and `cast` are cast there and their gradients back. Weights
+    with more than one of `uses` are read anew each time, and each time a gradient is added to the one so far. `fixed`
+    are elements in fp32 that are swept once whatever the batch.
+    """
 
     kind: Kind
     weights: float = 0.0
@@ -27,6 +35,10 @@ class Part(NamedTuple):
     kernels: int = 0
     passes: int = 3
     looked_up: float = 0.0
+    full: float = 0.0
+    cast: float = 0.0
+    uses: int = 1
+    fixed: float = 0.0
 
 
 class Network:
@@ -53,9 +65,9 @@ class Network:
         passes = 3 if self.parts else 2  # an image wants no gradient
         after = outputs * self.pixels
         macs, own = weights * self.pixels, outputs if bias else 0
-        self.parts.append(
-            Part("convolution", weights + own, macs, passes * (before + after), after, kernels=passes, passes=passes)
-        )
+        kind: Kind = "depthwise" if groups == self.channels > 1 else "convolution"
+        swept = passes * (before + after)
+        self.parts.append(Part(kind, weights + own, macs, swept, after, kernels=passes, passes=passes))
         self.channels = outputs
         if norm:
             self.norm()
@@ -85,19 +97,44 @@ class Network:
         after = self.channels * self.pixels
         self.parts.append(Part("elementwise", 0, 0, POOL_SWEEPS * (before + after), 3 * after, kernels=2))
 
-    def multiply(self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0) -> None:
-        """A matrix, on each of `times` vectors of a row; of `inputs` where it does not read the last output."""
+    def multiply(self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0, uses: int = 1) -> None:
+        """A matrix, on each of `times` vectors of a row; of `inputs` where it does not read the last output.
+
+        A loop in Python `uses` it that many times, each time on its share of the vectors.
+        """
         width = inputs or self.channels * self.pixels
         weights = width * outputs
         swept = 3.0 * times * (width + outputs)
         own = outputs if bias else 0
-        self.parts.append(Part("matmul", weights + own, weights * times, swept, times * outputs, kernels=3))
+        self.parts.append(
+            Part(
+                "matmul",
+                weights + own,
+                weights * times,
+                swept,
+                times * outputs,
+                kernels=(3 if uses == 1 else 4) * uses,
+                uses=uses,
+            )
+        )
+        if bias:
+            self.parts.append(Part("elementwise", swept=float(times * outputs), kernels=uses))
         self.channels, self.size = outputs, 1
 
     def look_up(self, rows: int, width: int, *, times: int = 1) -> None:
         """A table of `rows` rows, of which a row of the batch takes `times`."""
-        swept = 4.0 * times * width
-        self.parts.append(Part("embedding", rows * width, 0, swept, times * width, kernels=2, looked_up=times * width))
+        self.parts.append(
+            Part(
+                "embedding",
+                rows * width,
+                0,
+                0,
+                times * width,
+                kernels=2,
+                looked_up=times * width,
+                full=4.0 * times * width,
+            )
+        )
 
     def recur(self, inputs: int, hidden: int, *, times: int) -> None:
         """An LSTM layer over `times` steps, each of which waits for the one before."""
@@ -113,6 +150,26 @@ class Network:
         macs = 2.0 * length * source * width
         self.parts.append(Part("attention", 0, macs, 3.0 * (2 * length + 2 * source) * width, kernels=kernels))
 
-    def sweep(self, elements: float, sweeps: float, *, kept: float = 0.0, kernels: int = 2) -> None:
-        """Elementwise operators on `elements` elements."""
-        self.parts.append(Part("elementwise", 0, 0, sweeps * elements, kept, kernels=kernels))
+    def sweep(
+        self,
+        elements: float,
+        sweeps: float = 0.0,
+        *,
+        full: float = 0.0,
+        casts: float = 0.0,
+        kept: float = 0.0,
+        kernels: int = 2,
+    ) -> None:
+        """Elementwise operators on `elements` elements; of the `sweeps` in fp32 under autocast too there are `full`."""
+        self.parts.append(
+            Part(
+                "elementwise",
+                0,
+                0,
+                sweeps * elements,
+                kept,
+                kernels=kernels,
+                full=full * elements,
+                cast=casts * elements,
+            )
+        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from gpuplan.data.models import find_model
 from gpuplan.data.workloads import WorkloadFacts, find_workload
@@ -15,6 +15,7 @@ from gpuplan.footprint.closed_form import unknown_precision
 from gpuplan.footprint.dimensions import PrecisionName, Unknown, precision_of
 from gpuplan.footprint.images import IMAGE_FAMILIES
 from gpuplan.footprint.named import footprint_of_facts
+from gpuplan.footprint.network import SUM_SWEEPS, Kind
 from gpuplan.footprint.sequences import SEQUENCE_FAMILIES
 from gpuplan.model import Component, Footprint, Line, Moment, Operators
 from gpuplan.units import format_count
@@ -28,15 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["footprint_of_shape", "network_of"]
 
-KINDS: tuple[Literal["matmul", "attention", "convolution", "elementwise", "embedding"], ...] = (
-    "matmul", "attention", "convolution", "elementwise", "embedding",
-)  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
 SWEEPS_OF_OPTIMIZER = {"sgd_momentum": 8, "adam": 20}
 """How often a multi-tensor step reads or writes an array as large as the parameters, weight decay included."""
 KERNELS_OF_OPTIMIZER = {"sgd_momentum": 4, "adam": 10}
 STATES = {"sgd_momentum": 1, "adam": 2}
 CAST_BYTES = 12
-"""Of one weight under autocast: read in fp32 and written in 16 bits, and its gradient back."""
+"""Of one element under autocast: read in fp32 and written in 16 bits, and its gradient back."""
 
 
 def footprint_of_shape(
@@ -94,6 +93,7 @@ def _footprint(name: str, precision: PrecisionName, size: int) -> Footprint:
         operators=(*_operators(parts, activation_bytes), _optimizer(facts, weights)),
         moments=_moments(facts, parts, size=size, activation_bytes=activation_bytes),
         precision=precision,
+        kernel_overhead_s=facts.kernel_overhead_us / 1e6 or None,
     )
 
 
@@ -117,16 +117,19 @@ def _operators(parts: Iterable[Part], activation_bytes: int) -> tuple[Operators,
 def _class(kind: OperatorClass, parts: list[Part], activation_bytes: int) -> Operators:
     """An embedding's gradient is as large as its table; matrices are cast under autocast, and read in each pass."""
     weights = sum(part.weights for part in parts)
-    fixed = 0.0
+    fixed = 4.0 * sum(part.fixed for part in parts)
     if kind == "embedding":
         fixed = 2 * 4.0 * weights
-    elif kind in {"matmul", "convolution"}:
-        fixed = activation_bytes * sum(part.passes * part.weights for part in parts)
+    elif kind in {"matmul", "convolution", "depthwise"}:
+        fixed += activation_bytes * sum(part.passes * part.uses * part.weights for part in parts)
+        fixed += activation_bytes * SUM_SWEEPS * sum((part.uses - 1) * part.weights for part in parts)
         fixed += CAST_BYTES * weights if activation_bytes == 2 else 0.0
+    swept = activation_bytes * sum(part.swept for part in parts) + 4.0 * sum(part.full for part in parts)
+    swept += CAST_BYTES * sum(part.cast for part in parts) if activation_bytes == 2 else 0.0
     return Operators(
         kind=kind,
         flops=Line(slope=2.0 * sum(part.passes * part.macs for part in parts)),
-        moved_bytes=Line(intercept=fixed, slope=float(activation_bytes * sum(part.swept for part in parts))),
+        moved_bytes=Line(intercept=fixed, slope=float(swept)),
         kernels=sum(part.kernels for part in parts),
     )
 

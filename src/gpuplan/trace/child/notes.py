@@ -27,7 +27,7 @@ def notes_of(observation: Observation, *, workdir: str) -> List[str]:
         found.append(_of_guesses(observation.guesses, observation.sites, workdir))
     if STATE.ranks > 1:
         found.append("what the first of {} ranks holds, without NCCL's own buffers".format(STATE.ranks))
-    if "convolution" in {deed[1] for deed in observation.deeds} and STATE.gpu:
+    if {"convolution", "depthwise"} & {deed[1] for deed in observation.deeds} and STATE.gpu:
         found.append("the workspaces of cuDNN's convolutions are not in it")
     if observation.kernels:
         names = ", ".join(observation.kernels[:MOST_PLACES])

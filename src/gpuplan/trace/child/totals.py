@@ -9,7 +9,7 @@ from .envelope import line_through
 
 __all__ = ["by_class", "by_kernel", "precision_of"]
 
-KINDS = ("matmul", "attention", "convolution", "elementwise", "embedding", "optimizer")
+KINDS = ("matmul", "attention", "convolution", "depthwise", "elementwise", "embedding", "optimizer")
 NAME, KIND, EVENT, DTYPE, FLOPS, MOVED, KERNELS = range(7)
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 

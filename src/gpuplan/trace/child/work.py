@@ -3,6 +3,7 @@
 # ruff: noqa: SLF001  what PyTorch does with a tensor is decided below its public functions
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 import torch
@@ -31,7 +32,7 @@ UNREAD = frozenset(("copy_", "fill_", "zero_", "normal_", "uniform_", "bernoulli
 FREE = frozenset(
     (
         *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
-        *("lift_fresh", "resize_", "set_", "detach_"),
+        *("lift_fresh", "resize_", "set_", "detach_", "_unsafe_view"),
     )
 )
 """They start no kernel."""
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
     is_foreign: bool
     full_name: str
     causal_at: Optional[int]
+    rewritten: Sequence[int]
 
 
 class Deed(NamedTuple):
@@ -100,11 +102,11 @@ class Work:
         first = inputs[0] if inputs else (outputs[0] if outputs else None)
         deed = Deed(
             name=facts.name,
-            kind=facts.kind,
+            kind="depthwise" if _is_depthwise(facts.name, args) else facts.kind,
             event=event,
             dtype=str(first.dtype)[6:] if first is not None else "",
             flops=_flops(facts, args, kwargs, result),
-            moved_bytes=_moved_bytes(facts.name, inputs, outputs),
+            moved_bytes=_moved_bytes(facts.name, inputs, outputs or _rewritten(facts, args)),
             kernels=_kernels(facts.name, args),
         )
         self.deeds.append(deed)
@@ -116,7 +118,8 @@ def facts_of(func: Any) -> Facts:
     space = getattr(func, "namespace", "aten")
     returns = func._schema.returns if hasattr(func, "_schema") else ()
     is_view = any(value.alias_info is not None and not value.alias_info.is_write for value in returns)
-    names = [argument.name for argument in func._schema.arguments] if hasattr(func, "_schema") else []
+    arguments = func._schema.arguments if hasattr(func, "_schema") else ()
+    names = [argument.name for argument in arguments]
     return Facts(
         name=name,
         kind="matmul" if space == LIBRARY and matmul_flops(name) else _kind(name),
@@ -126,6 +129,7 @@ def facts_of(func: Any) -> Facts:
         is_foreign=space not in KNOWN,
         full_name="{}::{}".format(space, name),
         causal_at=names.index("is_causal") if "is_causal" in names else None,
+        rewritten=[at for at, one in enumerate(arguments) if one.alias_info is not None and one.alias_info.is_write],
     )
 
 
@@ -148,7 +152,15 @@ def _kind(name: str) -> str:
     return "embedding" if name in LOOKUPS or name in SCATTERS else "elementwise"
 
 
+def _is_depthwise(name: str, args: Sequence[Any]) -> bool:
+    """Whether each channel is convolved by itself."""
+    at = {"convolution": (1, 8), "convolution_backward": (2, 9)}.get(name)
+    return at is not None and args[at[1]] > 1 and args[at[0]].shape[1] == 1
+
+
 def _flop_formula(func: Any, name: str) -> Optional[Callable[..., int]]:
+    if name == "convolution_backward":
+        return _convolution_backward_flops
     formula: Optional[Callable[..., int]] = flop_counter.flop_registry.get(getattr(func, "_overloadpacket", None))
     if formula is None and name == "_scaled_dot_product_flash_attention_for_cpu":
         return _cpu_attention_flops
@@ -177,6 +189,26 @@ def _cpu_attention_backward_flops(
     return int(attention_flops(query.shape, key.shape, value.shape) * 5 // 2)
 
 
+def _convolution_backward_flops(
+    gradient: torch.Tensor,
+    image: torch.Tensor,
+    weight: torch.Tensor,
+    _bias_sizes: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    output_mask: Sequence[bool],
+    **_: Any,
+) -> int:
+    """As many as the forward pass for each gradient that is wanted: PyTorch's registry forgets the groups."""
+    shape = image.shape if transposed else gradient.shape
+    positions = shape[0] * math.prod(shape[2:])
+    return int(2 * positions * weight.numel() * sum(output_mask[:2]))
+
+
 def _flops(facts: Facts, args: Sequence[Any], kwargs: Dict[str, Any], result: Any) -> float:
     if facts.flops is None:
         return 0.0
@@ -195,6 +227,12 @@ def _moved_bytes(name: str, inputs: List[torch.Tensor], outputs: List[torch.Tens
     if name in UNREAD:
         return float(written + sum(size_of(tensor) for tensor in inputs[1:2]))
     return float(written + sum(size_of(tensor) for tensor in inputs))
+
+
+def _rewritten(facts: Facts, args: Sequence[Any]) -> List[torch.Tensor]:
+    """Every tensor of the lists that a multi-tensor operator works on in place: it returns nothing."""
+    lists = [args[at] for at in facts.rewritten if at < len(args) and isinstance(args[at], (list, tuple))]
+    return [tensor for tensors in lists for tensor in tensors]
 
 
 def _kernels(name: str, args: Sequence[Any]) -> int:
