@@ -60,7 +60,7 @@ def shaped(row: TimeRow) -> Shaped | None:
     items = _items(row, found) if found else None
     if found is None or items is None:
         return None
-    batch = _number(row.batch) or USUAL_BATCH
+    batch = _batch(row) or USUAL_BATCH
     passes = PRETRAINING_PASSES if "pretrain" in row.sample.model else 1
     whole = items if row.unit.startswith(PER_STEP) else float(batch * passes * items)
     return Shaped(row, found.footprint, batch, passes, whole)
@@ -101,14 +101,23 @@ def _facts(name: str) -> ModelFacts | None:
 
 
 def _items(row: TimeRow, found: _Named) -> int | None:
+    """What of the row's unit one row of the batch is: None for a unit that is not known of the model."""
     unit = row.unit
     if unit.startswith(("images", "sequences", "samples", *PER_STEP)):
         return 1
     if unit.startswith("tokens"):
         return found.sequence * (TRANSLATION if found.family == "gnmt" else 1)
-    if unit.startswith("mels"):
-        return MEAN_FRAMES
-    return found.sequence if unit.startswith("audio") else None
+    if unit.startswith(("mels", "audio", "items")):
+        return {"tacotron2": MEAN_FRAMES, "waveglow": found.sequence, "ncf": 1}.get(found.family)
+    return None
+
+
+def _batch(row: TimeRow) -> int | None:
+    """Of `10@FP16, 4@TF32` the one of the row's precision."""
+    for batch, precision in re.findall(r"(\d{1,9})@(\w+)", row.batch):
+        if (precision.upper() in {"FP16", "AMP", "BF16"}) == (row.level == "half"):
+            return int(batch)
+    return _number(row.batch)
 
 
 def _number(text: str) -> int | None:

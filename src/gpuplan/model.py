@@ -611,6 +611,14 @@ class ConfigFact(Noun):
     problem: str | None = None
 
 
+class ParserFact(Noun):
+    """The long options that a script's argparse parser takes, as the script's text says."""
+
+    options: dict[str, int] = Field(description="as in `--lr`, to the line that adds it")
+    is_complete: bool = Field(description="nothing outside of the script can add to them")
+    passes_over: bool = Field(description="options that it does not know are ignored, by parse_known_args")
+
+
 class CommandFact(Noun):
     """Whether a command's program can be started in the run's environment."""
 
@@ -618,6 +626,7 @@ class CommandFact(Noun):
     path: str | None = None
     problem: str | None = None
     names: frozenset[str] = Field(default=frozenset(), description="environment variables its script reads by name")
+    parser: ParserFact | None = Field(default=None, description="of its script, if it is Python and makes one")
 
 
 class History(Noun):

@@ -57,3 +57,11 @@ def test_which_python_stands_for_python(tmp_path: Path) -> None:
     )
     assert interpreter(named, tmp_path) == str(tmp_path / ".venv/bin/python")
     assert interpreter(Experiment(name="x", workload="agnews"), tmp_path) == sys.executable
+
+
+def test_a_script_tells_which_options_it_takes(experiment: Experiment, tmp_path: Path) -> None:
+    lines = ("import argparse", "p = argparse.ArgumentParser()", "p.add_argument('--amp')", "p.parse_args()")
+    (tmp_path / "train.py").write_text("\n".join(lines), "utf-8")
+    found = fact("python train.py", experiment, tmp_path)
+    assert found.parser is not None
+    assert found.parser.options == {"--amp": 3}

@@ -1,6 +1,6 @@
 """An experiment's own runs, doubted as foreign logs are: idle GPUs, training on the CPU, steps that do not fall.
 
-Pure. What the ranks themselves counted of their rows is `scaling`'s, and not said twice.
+Pure. What the ranks themselves counted of their rows is `scaling`'s, and not said twice; a note doubts no figure.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ def doubted(records: Sequence[RunRecord], curves: Curves) -> tuple[Finding, ...]
     trained = [record for record in finished(records) if record.run.train and record.measurement]
     logs = [_as_log(record, curves.get(record.run.name, {})) for record in trained]
     found = doubts(logs, Context(gpus=gpus()))
-    return tuple(finding for finding in found if finding.check not in SAID_ELSEWHERE)
+    return tuple(finding for finding in found if finding.severity != "note" and finding.check not in SAID_ELSEWHERE)
 
 
 def _as_log(record: RunRecord, curves: Mapping[str, Curve]) -> LoggedRun:
     assert record.measurement is not None
     by_epoch = {name: curve for name, curve in curves.items() if curve.axis == "epoch"}
+    told_apart_by = (record.run.stage, record.run.control)
     return LoggedRun(
-        name=record.run.name,
+        name=" ".join(word for word in told_apart_by if word),
         format="gpuplan",
         path=record.run.name,
         settings=record.run.settings,
+        command=record.run.command,
         gpu=record.estimate.gpu if record.estimate else None,
         ranks=record.run.ranks,
         epochs={name: tuple(value for _, value in curve.points[:1000]) for name, curve in by_epoch.items()},

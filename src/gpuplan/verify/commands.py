@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from gpuplan.model import CommandFact, Experiment, Finding, Run
     from gpuplan.verify.case import Case
 
-__all__ = ["fact_of", "mistyped_fields", "open_quotes", "programs", "shell_syntax", "undefined_fields", "unexpanded"]
+__all__ = [
+    "command_at",
+    "fact_of",
+    "mistyped_fields",
+    "open_quotes",
+    "programs",
+    "shell_syntax",
+    "undefined_fields",
+    "unexpanded",
+]
 
 QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\.", re.DOTALL)
 SINGLE_QUOTED = re.compile(r"'[^']*'|\\.", re.DOTALL)
@@ -74,7 +83,7 @@ def unexpanded(case: Case) -> Iterator[Finding]:
                 yield _unexpanded(case, found[0], at=template.at)
     for path, runs in setting_paths(case.runs).items():
         if path.startswith("~"):
-            yield _unexpanded(case, path, at=_command_at(case.experiment, runs[0]))
+            yield _unexpanded(case, path, at=command_at(case.experiment, runs[0]))
 
 
 def programs(case: Case) -> Iterator[Finding]:
@@ -90,7 +99,7 @@ def programs(case: Case) -> Iterator[Finding]:
         fact = fact_of(case, runs[0])
         if fact is not None and fact.problem:
             fix = "correct the command, install the program, or name its `environment.python`"
-            yield _cannot_start(case, fact, fix=fix, at=_command_at(case.experiment, runs[0]), runs=runs)
+            yield _cannot_start(case, fact, fix=fix, at=command_at(case.experiment, runs[0]), runs=runs)
 
 
 def undefined_fields(case: Case) -> Iterator[Finding]:
@@ -134,7 +143,7 @@ def _commands(case: Case) -> Iterator[Template]:
     """The distinct commands of the runs, how one is resumed, and how inputs are made."""
     for text, runs in groups(case, lambda run, _: run.command).items():
         extra = frozenset({"run_dir", "checkpoint"})
-        yield Template(_command_at(case.experiment, runs[0]), text, extra, tuple(runs))
+        yield Template(command_at(case.experiment, runs[0]), text, extra, tuple(runs))
     resume = case.experiment.checkpoint.resume
     if resume is not None:
         yield Template("checkpoint.resume", resume, frozenset({"run_dir", "checkpoint"}), case.runs)
@@ -152,7 +161,8 @@ def _templates(case: Case) -> Iterator[Template]:
         yield Template("names", case.experiment.names, frozenset(), named, is_command=False)
 
 
-def _command_at(experiment: Experiment, run: Run) -> str:
+def command_at(experiment: Experiment, run: Run) -> str:
+    """The key path of the command of a run."""
     for index, control in enumerate(experiment.controls):
         if control.name == run.control and control.command is not None:
             return f"controls.{index}.command"

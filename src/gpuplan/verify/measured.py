@@ -6,19 +6,20 @@ Each finding names the log it is about and the figures it rests on.
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate.communication import all_reduce_s, link_of
 from gpuplan.estimate.evidence import mean_step_s
 from gpuplan.learn.scaling import sharding
-from gpuplan.model import Finding
 from gpuplan.units import format_bytes, format_count, format_duration, format_number
+from gpuplan.verify.asked import asked_of
+from gpuplan.verify.logged import about, log_ranks, program_of
+from gpuplan.verify.precisions import half_without_effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gpuplan.model import Footprint, Gpu, LoggedRun
+    from gpuplan.model import Finding, Footprint, Gpu, LoggedRun
 
 __all__ = ["CHECKS", "Context", "Group", "doubts", "groups", "log_ranks"]
 
@@ -71,14 +72,14 @@ def doubts(logs: Sequence[LoggedRun], context: Context) -> tuple[Finding, ...]:
     """What is odd in the logs, each as a finding with its evidence; the same logs give the same findings."""
     found = [finding for log in logs for check in CHECKS for finding in check(log, context)]
     compared = [finding for group in groups(logs) for finding in _compared(group, context)]
-    return (*found, *compared)
+    return (*found, *compared, *half_without_effect(logs, context.gpus))
 
 
 def groups(logs: Sequence[LoggedRun]) -> tuple[Group, ...]:
-    """The logs by what they trained: equal settings but for ranks, and names that differ in numbers and GPU words."""
+    """The logs by what they trained, in which precision: equal settings but for ranks, and alike names."""
     found: dict[object, list[LoggedRun]] = {}
     for log in logs:
-        found.setdefault(_what(log), []).append(log)
+        found.setdefault((program_of(log), asked_of(log).precision), []).append(log)
     return tuple(Group(tuple(sorted(runs, key=lambda run: (log_ranks(run), run.path)))) for runs in found.values())
 
 
@@ -89,8 +90,9 @@ def unsharded(log: LoggedRun, _context: Context) -> Iterator[Finding]:
     """Every rank trained on all rows: the rows that the ranks counted, against the data set's."""
     verdict = sharding(log.measurement)
     if verdict.verdict == "every rank trained on all rows":
-        yield _error(
+        yield about(
             log,
+            "error",
             "unsharded",
             message=f"every rank trained on all rows: {verdict.because}",
             because="an epoch on n ranks that do not divide the rows is n epochs",
@@ -106,8 +108,9 @@ def over_roofline(log: LoggedRun, context: Context) -> Iterator[Finding]:
     rate = context.footprint.flops(context.batch_rows) / step_s
     most = max(gpu.peak_flops.values())
     if rate > most:
-        yield _error(
+        yield about(
             log,
+            "error",
             "over-roofline",
             message=f"{format_count(rate)}FLOP/s on {gpu.name}, which can do {format_count(most)}FLOP/s at the most",
             because=f"a step takes {format_duration(step_s)} by this log",
@@ -123,8 +126,9 @@ def below_exchange(log: LoggedRun, context: Context) -> Iterator[Finding]:
         return
     least_s = all_reduce_s(gradient_bytes, ranks, over=link_of(gpu)) / FASTER_LINK
     if step_s < least_s:
-        yield _error(
+        yield about(
             log,
+            "error",
             "no-gradient-sync",
             message=f"a step of {format_duration(step_s)} on {ranks} ranks: exchanging {format_bytes(gradient_bytes)} "
             f"of gradients alone takes {format_duration(least_s)}",
@@ -138,8 +142,9 @@ def idle_gpu(log: LoggedRun, context: Context) -> Iterator[Finding]:
     busy = log.measurement.device_busy
     uses_cpu = busy is not None and busy < IDLE_BUSY
     if uses_cpu and (log.gpu is not None or context.machine_has_gpu):
-        yield _error(
+        yield about(
             log,
+            "error",
             "trains-on-cpu",
             message=f"the GPU was busy {_percent(busy)} of the time: the program seems to train on the CPU",
             because="sampled while it ran",
@@ -151,8 +156,9 @@ def starved_gpu(log: LoggedRun, _context: Context) -> Iterator[Finding]:
     """A GPU that waits for data."""
     busy = log.measurement.device_busy
     if busy is not None and IDLE_BUSY <= busy < STARVED_BUSY:
-        yield _warning(
+        yield about(
             log,
+            "warning",
             "data-bound",
             message=f"the GPU was busy {_percent(busy)} of the time only",
             because="it waits for data, for the host, or for many small kernels",
@@ -166,8 +172,9 @@ def peak_below_weights(log: LoggedRun, context: Context) -> Iterator[Finding]:
     peak = peak or log.measurement.peak_allocated_bytes
     parameters = log.measurement.parameters or (context.footprint.parameters if context.footprint else None)
     if peak and parameters and peak < BYTES_TO_TRAIN * parameters:
-        yield _warning(
+        yield about(
             log,
+            "warning",
             "peak-below-weights",
             message=f"a peak of {format_bytes(peak)} for {format_count(parameters)} parameters, which need "
             f"{format_bytes(BYTES_TO_TRAIN * parameters)} in 16 bits alone",
@@ -215,7 +222,7 @@ def _idle_ranks(base: LoggedRun, other: LoggedRun) -> list[Finding]:
         f"the same losses and the same time on {log_ranks(other)} ranks as on {log_ranks(base)}: the others are idle"
     )
     fix = "check the number of devices that the trainer was told (`devices: 1` is a common default)"
-    return [_error(other, "idle-ranks", message=message, because=f"against {base.path}", fix=fix)]
+    return [about(other, "error", "idle-ranks", message=message, because=f"against {base.path}", fix=fix)]
 
 
 def _undivided(base: LoggedRun, other: LoggedRun, context: Context) -> Iterator[Finding]:
@@ -232,11 +239,18 @@ def _undivided(base: LoggedRun, other: LoggedRun, context: Context) -> Iterator[
     times = base.measurement.epoch_s, other.measurement.epoch_s
     named = _named(base, other, sizes) if sizes and times[0] and times[1] else None
     if named:
-        yield _error(other, "unsharded", message=named, because=f"{lower}, with fewer steps if rows were divided",
-                     fix="give each rank its share (DistributedSampler): the time of an epoch then falls")  # fmt: skip
-    else:
-        yield _warning(
+        yield about(
             other,
+            "error",
+            "unsharded",
+            message=named,
+            because=f"{lower}, with fewer steps if rows were divided",
+            fix="give each rank its share (DistributedSampler): the time of an epoch then falls",
+        )
+    else:
+        yield about(
+            other,
+            "warning",
             "unsharded-suspected",
             message=f"the rows may not be divided among the ranks: {lower}",
             because="with divided rows each rank takes fewer steps, and the loss after an epoch is higher",
@@ -274,8 +288,9 @@ def _steps_do_not_fall(base: LoggedRun, other: LoggedRun) -> Iterator[Finding]:
     batches = base.measurement.batch_size, other.measurement.batch_size
     if batches[0] and batches[0] == batches[1]:
         return  # the global batch was kept: each rank has smaller ones
-    yield _warning(
+    yield about(
         other,
+        "warning",
         "steps-do-not-fall",
         message=f"{format_count(steps[1])} steps an epoch on {log_ranks(other)} ranks, as on {log_ranks(base)}",
         because=f"with divided rows and equal batches there are fewer; against {base.path}",
@@ -284,19 +299,6 @@ def _steps_do_not_fall(base: LoggedRun, other: LoggedRun) -> Iterator[Finding]:
 
 
 # ---------------------------------------------------------------- what logs say, in one place
-
-
-def _what(log: LoggedRun) -> object:
-    words = re.findall(r"[a-z]+|\d+", log.name.lower())
-    about_gpus = {"gpu", "gpus", "ddp", "single", "multi", "node", "nodes", "rank", "ranks", "dp", "fsdp", "exp"}
-    kept = frozenset(word for word in words if word not in about_gpus and not word.isdigit())
-    settings = {name: value for name, value in log.settings.items() if name not in ("ranks", "world_size", "seed")}
-    return kept, tuple(sorted((name, str(value)) for name, value in settings.items()))
-
-
-def log_ranks(log: LoggedRun) -> int:
-    """Its ranks, or what its records count, which is one where they count nothing."""
-    return log.ranks or log.measurement.world_size
 
 
 def _losses(log: LoggedRun) -> tuple[float, ...]:
@@ -327,15 +329,3 @@ def _sizes(log: LoggedRun, context: Context) -> _Sizes | None:
 
 def _percent(share: float | None) -> str:
     return f"{100 * (share or 0.0):.0f} %"
-
-
-def _error(log: LoggedRun, check: str, *, message: str, because: str, fix: str) -> Finding:
-    return Finding(severity="error", check=check, message=message, place=_place(log), because=because, fix=fix)
-
-
-def _warning(log: LoggedRun, check: str, *, message: str, because: str, fix: str) -> Finding:
-    return Finding(severity="warning", check=check, message=message, place=_place(log), because=because, fix=fix)
-
-
-def _place(log: LoggedRun) -> str:
-    return f"{log.path}:{log.lines}" if log.lines else log.path

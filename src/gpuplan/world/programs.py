@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from gpuplan.command import PYTHONS
 from gpuplan.model import CommandFact
+from gpuplan.verify.parsers import parser_of
 
 if TYPE_CHECKING:
-    from gpuplan.model import Experiment
+    from gpuplan.model import Experiment, ParserFact
 
 __all__ = ["interpreter", "program_fact", "workdir_of"]
 
 VARIABLE = re.compile(r"\bGPUPLAN_[A-Z_]+\b")
 MOST_SOURCE_BYTES = 2_000_000
+MOST_PARSED_BYTES = 300_000
 FIND_MODULE = (
     "import importlib.util, sys\n"
     "spec = importlib.util.find_spec(sys.argv[1])\n"
@@ -66,7 +68,7 @@ def program_fact(program: str, experiment: Experiment, *, python: str, workdir: 
     script = workdir / Path(words[1]).expanduser()
     if not script.is_file():
         return CommandFact(program=program, path=path, problem=f"{words[1]}: no such file in {workdir}")
-    return CommandFact(program=program, path=str(script), names=_names(script))
+    return CommandFact(program=program, path=str(script), names=_names(script), parser=_parser(script))
 
 
 def _executable(word: str, workdir: Path) -> str | None:
@@ -88,7 +90,7 @@ def _module_fact(program: str, module: str, python: str, workdir: Path) -> Comma
     origin = lines[-1] if lines else ""
     if done.returncode != 0 or not origin:
         return CommandFact(program=program, path=python, problem=f"{python} finds no module {module}")
-    return CommandFact(program=program, path=origin, names=_names(Path(origin)))
+    return CommandFact(program=program, path=origin, names=_names(Path(origin)), parser=_parser(Path(origin)))
 
 
 def _names(source: Path) -> frozenset[str]:
@@ -105,3 +107,13 @@ def _names(source: Path) -> frozenset[str]:
         left_bytes -= len(text)
         found.update(VARIABLE.findall(text))
     return frozenset(found)
+
+
+def _parser(script: Path) -> ParserFact | None:
+    """What a Python file says of its options; None of a package, whose files share the work."""
+    try:
+        if script.suffix != ".py" or script.stat().st_size > MOST_PARSED_BYTES:
+            return None
+        return parser_of(script.read_text("utf-8", errors="replace"))
+    except OSError:
+        return None
