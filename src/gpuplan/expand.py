@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.command import fields, fill, values_of
-from gpuplan.model import Run
+from gpuplan.model import PRECISION_NAMES, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,6 +69,8 @@ class Shape(NamedTuple):
     load_s: float | None = None
     """CPU seconds to load a row."""
     compiles: bool = False
+    image: int | None = None
+    """Edge of an image in pixels."""
 
 
 def count(experiment: Experiment) -> Count:
@@ -117,6 +119,8 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
     if steps is None and batch and train_rows and epochs:
         steps = math.ceil(math.ceil(train_rows / batch) * epochs)
     precision = run.value_of(roles.precision)
+    if precision is None and roles.precision in PRECISION_NAMES:
+        precision = roles.precision
     return Shape(
         batch=batch,
         micro_batch=micro,
@@ -128,6 +132,7 @@ def shape_of(run: Run, experiment: Experiment) -> Shape:
         eval_rows=_whole(run.value_of(roles.eval_rows)),
         warmup_steps=_whole(run.value_of(roles.warmup_steps)),
         precision=str(precision) if precision is not None else None,
+        image=_whole(run.value_of(roles.image)),
         threads=_whole(run.value_of(roles.threads)),
         workers=_whole(run.value_of(roles.workers)),
         load_s=_number(run.value_of(roles.load_s)),

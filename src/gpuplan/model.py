@@ -142,6 +142,9 @@ class Stage(Noun):
     gpus: list[Text] = Field(default_factory=list, description="the GPU tier of this stage")
 
 
+PRECISION_NAMES = ("fp32", "tf32", "fp16", "bf16")
+
+
 class Roles(Noun):
     """Which settings mean what, for programs that gpuplan does not know: a setting's name, or a number."""
 
@@ -149,12 +152,13 @@ class Roles(Noun):
     micro_batch: Key | Count | None = Field(default=None, description="rows of one forward pass on one rank")
     accumulation: Key | Count | None = Field(default=None, description="forward passes to one optimizer step")
     sequence: Key | Count | None = Field(default=None, description="tokens of one row")
+    image: Key | Count | None = Field(default=None, description="edge of an image in pixels, for a network by its name")
     steps: Key | Count | None = Field(default=None, description="optimizer steps of the run")
     epochs: Key | Count | None = Field(default=None, description="passes over the training rows")
     warmup_steps: Key | Count | None = Field(default=None, description="steps of learning-rate warm-up")
     train_rows: Key | Count | None = Field(default=None, description="training rows of one epoch")
     eval_rows: Key | Count | None = Field(default=None, description="rows of one evaluation")
-    precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16")
+    precision: Key | None = Field(default=None, description="fp32, tf32, fp16 or bf16, or the setting that says it")
     threads: Key | Count | None = Field(default=None, description="CPU threads of one rank")
     workers: Key | Count | None = Field(default=None, description="processes of one rank that load data")
     load_s: Key | Annotated[float, Field(ge=0)] | None = Field(

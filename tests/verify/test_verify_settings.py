@@ -102,6 +102,8 @@ def test_a_role_that_names_no_setting_warns_with_the_near_name() -> None:
     finding = only("role-undefined", experiment(roles={"batch": "batchs", "steps": "steps"}))
     assert (finding.severity, finding.fix) == ("warning", "did you mean batch?")
     assert found("role-undefined", experiment(roles={"batch": 16, "steps": "steps"})) == []
+    assert found("role-undefined", experiment(roles={"precision": "bf16"})) == []
+    assert found("role-undefined", experiment(roles={"precision": "bf17"}))
 
 
 def test_a_workload_without_fields_is_given_every_setting() -> None:

@@ -15,6 +15,7 @@ from gpuplan.estimate.memory import memory
 from gpuplan.estimate.setups import Outlook, Setup, outlook, setup_of
 from gpuplan.footprint import Unknown
 from gpuplan.footprint.dimensions import precision_of
+from gpuplan.model import PRECISION_NAMES
 from gpuplan.units import format_bytes
 
 if TYPE_CHECKING:
@@ -239,7 +240,10 @@ def _mixed_precision(now: Setup) -> Sequence[_Option] | str | None:
     if name is None:
         return f"no rate of {now.gpu.name} in 16 bits is known"
     role = now.base.experiment.roles.precision
-    change = f"`{role}: {name}`" if role else f"`torch.autocast('cuda', {TORCH_NAMES[name]})`, and `roles.precision`"
+    if role is None or role in PRECISION_NAMES:
+        change = f"`torch.autocast('cuda', {TORCH_NAMES[name]})`, and `roles.precision`"
+    else:
+        change = f"`{role}: {name}`"
     return [_Option(now._replace(precision=name), change)]
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuplan.command import fill, values_of
+from gpuplan.data.workloads import find_workload
 from gpuplan.expand import shape_of
 from gpuplan.footprint.closed_form import closed_form as closed_form
 from gpuplan.footprint.dimensions import Unknown as Unknown
 from gpuplan.footprint.named import facts_of_text, footprint_of_facts
+from gpuplan.footprint.shapes import footprint_of_shape
 from gpuplan.model import Architecture, FootprintSource
 
 if TYPE_CHECKING:
@@ -52,12 +54,17 @@ def model_text(text: str, run: Run) -> str:
 
 
 def _of_text(text: str, run: Run, experiment: Experiment, world: World, *, runtime: Runtime) -> Footprint | Unknown:
-    """Of a configuration file, or of a model by its name."""
+    """Of a configuration file, or of a transformer or another public network by its name."""
     facts = facts_of_text(text, world.configs.get(text))
-    if isinstance(facts, Unknown):
-        return facts
     shape = shape_of(run, experiment)
-    return footprint_of_facts(facts, sequence=shape.sequence, precision=shape.precision, runtime=runtime)
+    if not isinstance(facts, Unknown):
+        return footprint_of_facts(facts, sequence=shape.sequence, precision=shape.precision, runtime=runtime)
+    workload = None if "/" in text or text.endswith(".json") else find_workload(text)
+    if workload is None:
+        return facts
+    return footprint_of_shape(
+        workload.name, precision=shape.precision or "fp32", sequence=shape.sequence, image=shape.image
+    )
 
 
 def _why_none(source: FootprintSource) -> Unknown:

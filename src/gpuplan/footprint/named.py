@@ -5,9 +5,11 @@ It assumes a full training by today's transformers, and says so in the footprint
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Literal
 
 from gpuplan.data.models import find_model, near_models
+from gpuplan.data.workloads import workloads
 from gpuplan.footprint.census import census_of
 from gpuplan.footprint.closed_form import sized, unknown_precision
 from gpuplan.footprint.dimensions import Dimensions, Kind, Unknown, precision_of
@@ -33,13 +35,19 @@ def facts_of_text(text: str, config: ConfigFact | None) -> ModelFacts | Unknown:
     named = find_model(text)
     if named is not None:
         return named
-    near = near_models(text)
+    near = near_models(text) or _near_workloads(text)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     problem = config.problem if config is not None and config.problem else f"{text} was not read"
     return Unknown(
         f"{problem}, and no model of that name is known",
         f"{meant}give the path of a config.json, or the dimensions in `footprint.model` (kind, layers, d_model, ...)",
     )
+
+
+def _near_workloads(text: str) -> tuple[str, ...]:
+    """Networks that are no transformers, whose names may have been meant."""
+    names = {name.lower(): name for name in workloads()}
+    return tuple(names[near] for near in difflib.get_close_matches(text.lower()[:200], names, n=3))
 
 
 def footprint_of_facts(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpuplan.command import LAUNCH_FIELDS, fields
 from gpuplan.expand import GANG_AXES, axes
-from gpuplan.model import Architecture, Roles
+from gpuplan.model import PRECISION_NAMES, Architecture, Roles
 from gpuplan.verify.case import groups, listed, near, setting_at
 from gpuplan.verify.commands import fact_of
 
@@ -101,6 +101,8 @@ def undefined_roles(case: Case) -> Iterator[Finding]:
     """A role that names a setting which some run lacks, so that its estimate has to assume it."""
     for role in Roles.model_fields:
         name = getattr(case.experiment.roles, role)
+        if role == "precision" and name in PRECISION_NAMES:
+            continue
         lacking = [run for run in case.runs if isinstance(name, str) and name not in run.settings]
         if lacking:
             meant = near(name, lacking[0].settings)
