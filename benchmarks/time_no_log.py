@@ -78,11 +78,12 @@ def guesses(
 def guess(step: Shaped, tables: Tables) -> Guess | None:
     """As `estimate.roofline` has it: the work, or its kernels' start if that takes longer; None off the anchor."""
     found = _anchored(step, tables)
+    if found is None:
+        return None
     work = work_of(step.footprint, step.row.gpu, rows=step.batch, passes=step.passes)
-    launches = launch_seconds(step.footprint, step.row.gpu, kernels=work.kernels) / step.items_of_step
-    if found is None or not launches:
-        return found
-    return found._replace(log_seconds=max(found.log_seconds, math.log(launches)))
+    launches_s = launch_seconds(step.footprint, step.row.gpu, kernels=work.kernels)
+    least = max(work.seconds, launches_s, LEAST_S) / step.items_of_step
+    return found._replace(log_seconds=max(found.log_seconds, math.log(least)))
 
 
 def longer_of(steps: Sequence[Shaped], tables: Tables) -> Longer | None:

@@ -176,3 +176,35 @@ def test_a_folder_a_missing_file_and_bytes_are_named(sweep: Sweep) -> None:
     assert "bytes.json is not JSON" in sweep.run("diff", "bytes.json", "a.json", code=2).stderr
     error = json.loads(sweep.run("diff", "a.json", "none.json", "--json", code=2).stdout)
     assert error["error"]["exit_code"] == 2
+
+
+def test_a_finding_with_other_figures_is_neither_new_nor_gone(sweep: Sweep) -> None:
+    def finding(message: str) -> Finding:
+        place = "experiment.yaml:3:1"
+        return Finding(severity="warning", check="disk", message=message, place=place, because="", fix="less")
+
+    plan = plan_in(sweep)
+    keep(sweep, "c.json", plan.model_copy(update={"findings": (finding("10 runs x 17 GiB"),)}))
+    keep(sweep, "d.json", plan.model_copy(update={"findings": (finding("5 runs x 17 GiB"),)}))
+    findings = sweep.json("diff", "c.json", "d.json")["findings"]
+    assert (findings["new"], findings["gone"]) == ([], [])
+    assert [one["after"]["message"] for one in findings["changed"]] == ["5 runs x 17 GiB"]
+    assert "1 finding with other figures" in sweep.run("diff", "c.json", "d.json").stdout
+
+
+def test_an_option_that_is_gone_takes_one_row_and_its_price_has_not_changed(sweep: Sweep) -> None:
+    table = "gpu,gpus,price,place,available\nRTX 4090,1,0.40,lab,4\nRTX 4090,4,1.30,lab,4\n"
+    (sweep.folder / "offers.csv").write_text(table)
+    model = "{kind: decoder, layers: 4, d_model: 512, heads: 8, feedforward: 2048, vocabulary: 50257, sequence: 256}"
+    sweep.write(SPEC.replace("{rows: 64}", "{rows: 64, steps: 20000}").replace("limits: {run: 60 s}\n", "") + (
+        f"roles: {{micro_batch: rows, steps: steps}}\nfootprint: {{model: {model}}}\n"
+        "compute: {on: [lab]}\n"))  # fmt: skip
+    sweep.run("plan", "--offers", "offers.csv", "-o", "p.json", "-q")
+    plan = plan_in(sweep, "p.json")
+    assert len(plan.options) > 1
+    keep(sweep, "q.json", plan.model_copy(update={"options": plan.options[:1]}))
+    answer = sweep.json("diff", "p.json", "q.json")
+    assert [[change["key"] for change in one["changes"]] for one in answer["options"]] == [["cost_usd"]] * (
+        len(plan.options) - 1
+    )
+    assert answer["prices"] == []

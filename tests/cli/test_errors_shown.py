@@ -84,6 +84,10 @@ def test_markup_in_names_is_not_eaten(sweep: Sweep) -> None:
 def test_init_refuses_to_overwrite_and_its_spec_is_sound(sweep: Sweep) -> None:
     assert "is there already" in sweep.run("init", code=2).stderr
     sweep.run("init", "new.yaml")
+    options = ("learning-rate", "batch-size", "epochs", "seed", "output-dir")
+    parser = [f"parser.add_argument('--{name}')" for name in options]
+    trainer = ["import argparse", "parser = argparse.ArgumentParser()", *parser, "parser.parse_args()"]
+    (sweep.folder / "train.py").write_text("\n".join(trainer))
     sweep.run("check", "new.yaml")
 
 

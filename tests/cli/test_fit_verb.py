@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sweep import Sweep
 
+from gpuplan.cli.main import main
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -113,3 +115,21 @@ def test_a_traced_step_is_fitted_at_every_batch_and_its_remedies_are_not_guessed
     assert by_name["smaller micro-batch"]["memory"]["fits"] == "OK"
     assert by_name["mixed precision"]["memory"] is None
     assert "gpuplan trace" in by_name["mixed precision"]["because"]
+
+
+def test_the_runs_own_batch_is_among_the_default_ones_and_stays_on_a_narrow_screen(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sweep.folder)
+    monkeypatch.setenv("COLUMNS", "70")
+    sweep.write(SPEC.replace("{batch: 64}", "{batch: 24}"))
+    with pytest.raises(SystemExit):
+        main(["fit", *CARDS, "--no-remedies"])
+    header = next(line for line in capsys.readouterr().out.splitlines() if "Largest" in line)
+    assert "Batch 24" in header
+    assert "Runs/card" in header
+
+
+def test_where_nothing_is_known_it_says_what_would_tell(sweep: Sweep) -> None:
+    sweep.write(SPEC[: SPEC.index("footprint:")])
+    assert "-> say what a step needs: `footprint:" in sweep.run("fit", *CARDS).stdout

@@ -116,6 +116,24 @@ def test_what_is_cheapest_on_this_machine_is_applied_whatever_else_is_on_offer(s
     assert "4 of 4 runs finished" in sweep.run("apply", "plan.json", "-q").stdout
 
 
+def test_price_is_asked_of_every_place_or_of_those_that_are_named(sweep: Sweep) -> None:
+    def places(*words: str) -> set[str]:
+        return {machine["place"] for one in sweep.json("price", *words)["by_gpu"] for machine in one["machines"]}
+
+    sweep.write(SPEC.replace(", gpus: [RTX 4090]", ""))
+    assert len(places()) > 2
+    assert places("--on", "runpod") == {"runpod"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--on", "mars"), "knows no place mars"), (("--gpu", "RTX 4O90"), "did you mean RTX 4090?")]
+)
+def test_a_price_that_cannot_be_had_ends_with_3_and_says_why(sweep: Sweep, words: tuple[str, str], said: str) -> None:
+    out = sweep.run("price", *words, code=3).stdout
+    assert said in out
+    assert "Ways to run it" not in out, "no table without a row"
+
+
 def test_a_first_plan_and_better_ones_are_told_on_stderr_while_the_search_goes_on(sweep: Sweep) -> None:
     first, *better = sweep.run("plan").stderr.splitlines()
     assert re.fullmatch(r"\$\d.* in .* on \d x .*RTX 4090 at .*, first plan", first)

@@ -39,6 +39,10 @@ def test_a_probe_measures_the_real_command_and_leaves_nothing_behind(sweep: Swee
 
 def test_a_command_that_fails_is_named_with_its_last_words(sweep: Sweep) -> None:
     sweep.write(SPEC.replace("--lr {lr}", "--lr {lr} --rows 8 --crash"))
-    answer = sweep.json("probe")
+    answer = sweep.json("probe", code=4)
     assert answer["evidence"] == []
     assert all("the data is not what it was" in text for text in answer["refused"])
+    said = sweep.run("probe", "-q", code=4).stdout
+    assert "! lr0.1-s1: " in said
+    assert "Commands" not in said, "no table without a row"
+    assert said.endswith("next: gpuplan check\n")

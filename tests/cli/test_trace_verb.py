@@ -105,3 +105,12 @@ def test_a_mistake_is_named_at_its_line(sweep: Sweep) -> None:
     assert "mine.py:2" in sweep.run("trace", code=2).stderr
     sweep.write(SPEC.replace('footprint: {trace: "mine:make_step"}\n', ""))
     assert "does not say what to trace" in sweep.run("trace", code=2).stderr
+
+
+def test_kinds_that_do_the_same_are_shown_once_and_those_not_traced_are_named(sweep: Sweep) -> None:
+    sweep.write(SPEC.replace("seeds: [1, 2]", "vary: {mode: [a, b, c]}"))
+    said = sweep.run("trace", "--most", "2")
+    assert said.stdout.count("Behind the peak") == 1
+    assert "a +1: " in said.stdout
+    assert "not traced: c; --most 3 traces all kinds of run" in said.stderr
+    assert f"{sweep.folder}" not in said.stdout, "places are told from the folder one stands in"

@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from gpuplan.model import Bill, BillLine, Option, OptionKind, Quantity, RentedMachine
-from gpuplan.report.priced import advice_lines, bill_table, bound_line, catch_lines, gpus_table, options_table
+from gpuplan.report.priced import (
+    advice_lines,
+    bill_table,
+    bound_line,
+    catch_lines,
+    gpus_table,
+    machines_words,
+    options_table,
+)
 from gpuplan.report.render import as_markdown
 
 DAY = "2026-11-01"
@@ -70,3 +78,19 @@ def test_the_bill_has_its_lines_and_their_sum() -> None:
 def test_advice_and_gpus() -> None:
     assert advice_lines(["twice the deadline saves 12%"]) == ["> twice the deadline saves 12%"]
     assert "old; tight" in as_markdown(gpus_table([option("cheapest", "old", "tight")]))
+
+
+def rented(offer: str, machines: int, stage: str | None = None) -> RentedMachine:
+    return RentedMachine(
+        offer=offer, place="vast", gpu="RTX 4090", gpu_count=1, machines=machines, hours=quantity(1),
+        price_usd_per_h=0.4, stage=stage,
+    )  # fmt: skip
+
+
+def test_machines_of_two_offers_that_read_alike_are_counted_together() -> None:
+    assert machines_words([rented("vast/DE", 1), rented("vast/US", 2)]) == "3 x RTX 4090 at vast"
+
+
+def test_stages_rent_one_after_the_other_so_that_the_most_at_a_time_is_said() -> None:
+    machines = [rented("vast/DE", 7, "try"), rented("vast/DE", 6, "tune"), rented("vast/US", 2, "tune")]
+    assert machines_words(machines) == "8 x RTX 4090 at vast"

@@ -213,3 +213,26 @@ def test_differing_keeps_what_differs_and_notes_the_rest() -> None:
     assert [column.key for column in small.columns] == ["name", "duration_s"]
     assert small.notes == ("The same in every row: accuracy 1.",)
     assert len(differing(table, keep=("final_accuracy",)).columns) == 3
+
+
+def shown(table: Table, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    console.print(as_rich(table, width=width))
+    return [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_title_and_notes_are_as_wide_as_the_screen_however_narrow_the_table_is() -> None:
+    title, note = "a title that is wider than one figure", "and a note below it that is wider too"
+    lines = shown(Table("t", title, (Column("n", "n", "count"),), ((1,),), (note,)), 80)
+    assert (lines[0], lines[-1]) == (title, note)
+
+
+@pytest.mark.parametrize("width", [45, 60, 80, 100])
+def test_what_identifies_a_row_stays_whole_and_nothing_is_cut_off(width: int) -> None:
+    name, change = "verda/V100-SXM2-16GB/x1/FIN-01/spot", "`bitsandbytes.optim.AdamW8bit` in place of AdamW, then last"
+    columns = (Column("offer", "Offer", importance=10), Column("keeps", "Keeps"), Column("change", "Change"))
+    lines = shown(Table("t", "", columns, ((name, "the same result on more hardware", change),)), width)
+    assert any(line.startswith(name) for line in lines)
+    kept = " ".join(lines[2].split())
+    for title, last_word in (("Keeps", "hardware"), ("Change", "last")):
+        assert (title in kept) == any(last_word in line for line in lines)

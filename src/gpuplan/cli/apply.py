@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import emit_json, say
-from gpuplan.cli.plan import is_blocked, print_plan
+from gpuplan.cli.output import command_line, emit_json, say
+from gpuplan.cli.plan import again, is_blocked, print_plan
 from gpuplan.errors import EXIT_BLOCKED, DriftError, UserError
 
 if TYPE_CHECKING:
@@ -35,30 +35,32 @@ TOLD = frozenset({"adopted", "archived", "started", "ended", "again", "held", "b
 def command(given: Given, *, yes: bool, accept_drift: bool, state: Path, as_json: bool, quiet: bool) -> int:
     """Carry out SPEC, or exactly a PLAN file of `gpuplan plan -o`, on this machine.
 
-    A spec is planned and shown first, then you are asked. Finished runs are skipped; what a killed gpuplan left
-    running is taken up again. Ctrl-C asks the runs to checkpoint, a second one kills them.
+    A spec is planned and shown first, then you are asked; where nobody can be, as with --json, say -y. Finished runs
+    are skipped; what a killed gpuplan left running is taken up again. Ctrl-C asks the runs to checkpoint, a second one
+    kills them.
     """
     from gpuplan.flow.apply import apply, create_inputs, refuse_what_waits  # noqa: PLC0415
     from gpuplan.flow.state import State  # noqa: PLC0415
 
     home = State(state)
     is_saved = bool(given.path and _is_plan(Path(given.path)))
-    asks = not (is_saved or yes or as_json)
+    asks = not (is_saved or yes)
     if is_saved:
         plan = _saved_plan(Path(given.path or ""), home, accept_drift=accept_drift)
     else:
-        plan = _planned(given, home, show=asks and not quiet)
+        plan = _planned(given, home, show=asks and not quiet and not as_json)
     if is_blocked(plan):
         raise UserError(_blocked(plan), hint="gpuplan check says how to mend it", exit_code=EXIT_BLOCKED)
     refuse_what_waits(plan)
     if asks:
-        _ask()
+        _ask(as_json=as_json)
     create_inputs(plan, say=lambda text: say(text, quiet=quiet))
     applied = apply(plan, home, on_event=lambda event: None if quiet else _tell(event))
     if as_json:
         emit_json(_answer(plan, applied))
     else:
-        click.echo(_closing(plan, applied))
+        same = command_line("apply", given.path or "", state=state) if is_saved else again(plan, "apply", state=state)
+        click.echo(_closing(plan, applied, same=same or "the same command", folder=state))
     return applied.exit_code
 
 
@@ -91,9 +93,10 @@ def _planned(given: Given, home: State, *, show: bool) -> Plan:
     return plan
 
 
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise UserError("nobody to ask: this is no terminal", hint="add -y, or apply a plan file")
+def _ask(*, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        why = "--json asks nothing" if as_json else "this is no terminal"
+        raise UserError(f"nobody to ask: {why}", hint="add -y, or apply a plan file")
     click.confirm("Apply?", abort=True, err=True)
 
 
@@ -107,7 +110,8 @@ def _tell(event: Event) -> None:
         click.echo(f"{event.run or 'gpuplan':<32} {event.what:<9} {event.text}", err=True)
 
 
-def _closing(plan: Plan, applied: Applied) -> str:
+def _closing(plan: Plan, applied: Applied, *, same: str, folder: Path) -> str:
+    """How it ended, and the command that comes next; `same` is the one that goes on."""
     states = applied.conducted.states
     finished = sum(state == "finished" for state in states.values())
     lines = [f"{finished} of {len(states)} runs finished"]
@@ -117,8 +121,8 @@ def _closing(plan: Plan, applied: Applied) -> str:
     if applied.conducted.brake:
         lines.append(f"stopped starting runs: {applied.conducted.brake}")
     if applied.conducted.interrupted:
-        lines.append(f"interrupted: gpuplan apply {plan.spec_path} goes on from here")
-    return "\n".join([*lines, f"next: gpuplan report {plan.experiment.name}"])
+        lines.append(f"interrupted: {same} goes on from here")
+    return "\n".join([*lines, f"next: {command_line('report', plan.experiment.name, state=folder)}"])
 
 
 def _answer(plan: Plan, applied: Applied) -> dict[str, object]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpuplan.cli.options import json_option, state_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import console, emit_json, print_lines
 from gpuplan.errors import EXIT_BLOCKED, UserError
 
 ROWS_SHOWN = 60
@@ -35,7 +35,7 @@ def command(
     from gpuplan.report import audited  # noqa: PLC0415
     from gpuplan.report.planned import finding_lines  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
-    from gpuplan.report.table import clean, limited  # noqa: PLC0415
+    from gpuplan.report.table import limited  # noqa: PLC0415
     from gpuplan.spec import load  # noqa: PLC0415
 
     if document is None and not claims:
@@ -46,10 +46,9 @@ def command(
         emit_json(audited.audit_json(found.audit, document=str(document) if document else None, spec=found.spec))
     else:
         out = console()
-        out.print(clean(audited.headline(found.audit, document=name)))
+        print_lines(out, [audited.headline(found.audit, document=name)])
         if show_claims:
             table = limited(audited.claims_table(found.audit), ROWS_SHOWN, rest="--json has them all")
             out.print(as_rich(table, width=out.width))
-        for line in finding_lines(found.audit.findings):
-            out.print(clean(line))
+        print_lines(out, finding_lines(found.audit.findings))
     return EXIT_BLOCKED if any(finding.severity == "error" for finding in found.audit.findings) else 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import console, emit_json
-from gpuplan.cli.plan import is_blocked
+from gpuplan.cli.output import console, emit_json, print_lines
+from gpuplan.cli.plan import MEND, again, is_blocked
 from gpuplan.errors import EXIT_BLOCKED
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def command(given: Given, *, state: Path, as_json: bool) -> int:
         )
     else:
         _print(plan)
+        click.echo(next_step(plan, state=state))
     return EXIT_BLOCKED if is_blocked(plan) else 0
 
 
@@ -51,9 +52,12 @@ def _print(plan: Plan) -> None:
     out.print(planned.headline(plan))
     names = [run.name for run in plan.runs]
     more = f" ... and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
-    out.print(f"names: {', '.join(names[:NAMES_SHOWN])}{more}")
-    for line in planned.finding_lines(plan.findings):
-        out.print(line)
+    print_lines(out, [f"names: {', '.join(names[:NAMES_SHOWN])}{more}", *planned.finding_lines(plan.findings)])
     errors = sum(finding.severity == "error" for finding in plan.findings)
     warnings = sum(finding.severity == "warning" for finding in plan.findings)
     out.print(f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}")
+
+
+def next_step(plan: Plan, *, state: Path) -> str:
+    """The command that comes next, as a shell takes it."""
+    return MEND if is_blocked(plan) else f"next: {again(plan, 'plan', state=state) or 'gpuplan plan, on the same spec'}"

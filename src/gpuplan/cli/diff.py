@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpuplan.cli.options import json_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import console, emit_json, print_lines
 
 ROWS_SHOWN = 40
 
@@ -21,7 +21,7 @@ def command(*, before: Path, after: Path, as_json: bool) -> None:
     from gpuplan.flow.diff import diff_files  # noqa: PLC0415
     from gpuplan.report import compared  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
-    from gpuplan.report.table import clean, limited  # noqa: PLC0415
+    from gpuplan.report.table import limited  # noqa: PLC0415
 
     found = diff_files(before, after)
     names = {"before": str(before), "after": str(after)}
@@ -29,9 +29,8 @@ def command(*, before: Path, after: Path, as_json: bool) -> None:
         emit_json(compared.difference_json(found, **names))
         return
     out = console()
-    out.print(clean(compared.headline(found, **names)))
+    print_lines(out, [compared.headline(found, **names)])
     for table in (compared.differences_table(found), compared.moves_table(found)):
         if table.rows:
             out.print(as_rich(limited(table, ROWS_SHOWN, rest="--json has them all"), width=out.width))
-    for line in compared.lines(found):
-        out.print(line)
+    print_lines(out, compared.lines(found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import console, emit_json, print_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @spec_options
 @click.option("--run", "name", help="Which run; default: the first.")
 @click.option("--gpus", metavar="A,B", help="Which GPUs; default: compute.gpus, else a ladder from 8 to 180 GB.")
-@click.option("--batches", metavar="A,B", help="Which micro-batches; default: 1 to 128 by doubling.")
+@click.option("--batches", metavar="A,B", help="Which micro-batches; default: its own, and 1 to 128 by doubling.")
 @click.option("--remedies/--no-remedies", default=True, help="What to do where it does not fit; default: shown.")
 @state_option
 @json_option
@@ -29,7 +29,7 @@ def command(
     """GPUs x micro-batches for one run of SPEC: memory, what fits, the largest batch, runs on a card, and remedies."""
     from gpuplan.flow.fit import fit_run  # noqa: PLC0415
     from gpuplan.flow.state import State  # noqa: PLC0415
-    from gpuplan.report.fitted import fit_table, ladder_json, remedies_table  # noqa: PLC0415
+    from gpuplan.report.fitted import because_lines, fit_table, ladder_json, remedies_table  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
 
     found = fit_run(spec_from(given), State(state), name=name, gpus=gpus, batches=batches, remedies=remedies)
@@ -38,6 +38,8 @@ def command(
             {
                 "schema": "gpuplan.fit/1",
                 "run": found.run.name,
+                "copies": found.run.copies,
+                "own_batch": found.own_batch,
                 "batches": list(found.batches),
                 "gpus": [
                     {
@@ -54,8 +56,9 @@ def command(
         )
         return
     out = console()
-    out.print(as_rich(fit_table(found.run, found.fits, found.batches), width=out.width))
-    out.print(found.fits[0].own.device_bytes.because)
+    table = fit_table(found.run, found.fits, found.batches, own_batch=found.own_batch)
+    out.print(as_rich(table, width=out.width))
+    print_lines(out, because_lines(found.fits))
     for one in found.fits:
         if one.ladder is not None and one.own.fits == "NO FIT":
             out.print()

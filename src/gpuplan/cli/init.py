@@ -8,8 +8,11 @@ from pathlib import Path
 import click
 
 from gpuplan.cli.options import json_option
-from gpuplan.cli.output import emit_json
+from gpuplan.cli.output import DEFAULT_STATE, command_line, emit_json
 from gpuplan.errors import UserError
+
+OWN_PROGRAM = "command"
+"""The template without a built-in trainer."""
 
 
 @click.command("init")
@@ -28,15 +31,15 @@ def command(*, path: Path, workload: str | None, force: bool, as_json: bool) -> 
     if as_json:
         emit_json({"schema": "gpuplan.init/1", "path": str(path)})
     else:
-        click.echo(f"wrote {path}\nnext: edit it, then gpuplan check {path}")
+        click.echo(f"wrote {path}\nnext: edit it, then {command_line('check', str(path), state=DEFAULT_STATE)}")
 
 
 def template(workload: str | None = None) -> str:
     """The text of the spec, for the user's own program or for a built-in one. Raises UserError."""
-    name = f"{workload or 'command'}.yaml"
     folder = resources.files("gpuplan.data").joinpath("templates")
-    file = folder.joinpath(name)
-    if not file.is_file():
-        known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name != "command.yaml")
+    files = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir()}
+    file = files.get(workload or OWN_PROGRAM)
+    if file is None:
+        known = sorted(files.keys() - {OWN_PROGRAM})
         raise UserError(f"no template for {workload}", hint=f"there are: {', '.join(known)}")
     return file.read_text("utf-8")

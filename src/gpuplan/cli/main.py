@@ -109,14 +109,23 @@ def main(arguments: list[str] | None = None) -> None:
         code = EXIT_MACHINE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        code = _say(
-            f"{where}{error.strerror or error}", "mend it and run the same command again", 1, wants_json=wants_json
-        )
+        code = _say(f"{where}{error.strerror or error}", _mend(error), EXIT_MACHINE, wants_json=wants_json)
     except Exception as error:  # noqa: BLE001  a bug of ours ends in one line, not in a traceback
         code = _say_bug(error, wants_json=wants_json)
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
     sys.exit(code)
+
+
+def _mend(error: OSError) -> str:
+    """What to do about it: mostly a folder is missing, or the disk is full."""
+    import shlex  # noqa: PLC0415  only after a mistake
+    from pathlib import Path  # noqa: PLC0415
+
+    folder = Path(error.filename).parent if isinstance(error, FileNotFoundError) and error.filename else None
+    if folder is not None and not folder.exists():
+        return f"`mkdir -p {shlex.quote(str(folder))}`, and the same command again"
+    return "mend it and run the same command again"
 
 
 def _say_error(error: GpuplanError, *, wants_json: bool) -> int:

@@ -55,7 +55,7 @@ def market_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--offers", "table", type=click.Path(path_type=Path, dir_okay=False), help="A CSV table of your own offers."
         ),
-        click.option("--cautious", is_flag=True, help="Plan rented machines with p90 durations, not with medians."),
+        click.option("--cautious", is_flag=True, help="Plan with p90 durations, not with medians."),
         click.option("--deadline", metavar="TIME", help="As limits.deadline: 5 days."),
         click.option("--budget", metavar="USD", help="As limits.budget: 50."),
         click.option("--gpu", metavar="A,B", help="As compute.gpus: 'RTX 4090,A100 80GB'."),

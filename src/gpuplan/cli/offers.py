@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gpuplan.cli.options import json_option, state_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import console, emit_json, print_lines
 from gpuplan.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def command(
     from gpuplan.spec import load  # noqa: PLC0415
 
     if overrides and not path:
-        raise UserError("--set changes a spec, and none is given", hint=f"gpuplan offers SPEC --set {overrides[0]}")
+        hint = f"gpuplan offers SPEC --set {shlex.quote(overrides[0])}"
+        raise UserError("--set changes a spec, and none is given", hint=hint)
     experiment = load(path, overrides).experiment if path else None
     wanted = Wanted(gpus=gpus, spot=spot, max_price=max_price, refresh=refresh, table=table, python=python)
     asked = offers_now(experiment, State(state), wanted)
@@ -62,7 +64,7 @@ def command(
 def _print(asked: Asked, *, why_not: bool) -> None:
     from gpuplan.report.offered import offers_table, refused_table, unstated_table  # noqa: PLC0415
     from gpuplan.report.render import as_rich  # noqa: PLC0415
-    from gpuplan.report.table import clean, limited  # noqa: PLC0415
+    from gpuplan.report.table import limited  # noqa: PLC0415
 
     out, offered = console(), asked.offered
     tables = []
@@ -79,7 +81,7 @@ def _print(asked: Asked, *, why_not: bool) -> None:
         out.print(as_rich(reasons, width=out.width))
     for one in offered.refused:
         if one.kind == "source" and not why_not:
-            out.print(clean(f"! {one.offer}: {one.reason}"))
+            print_lines(out, [f"! {one.offer}: {one.reason}"])
     if offered.refused and not why_not:
         out.print(f"{len(offered.refused):,} left out; --why-not says why")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from gpuplan.cli.output import DEFAULT_STATE
 from gpuplan.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Given", "json_option", "quiet_option", "spec_from", "spec_options", "state_option"]
 
 state_option = click.option(
-    "--state", type=click.Path(path_type=Path, file_okay=False), default=Path(".gpuplan"), show_default=True,
+    "--state", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STATE, show_default=True,
     envvar="GPUPLAN_STATE", help="Folder of the store, the runs and the reports.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

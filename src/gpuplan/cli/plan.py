@@ -10,7 +10,7 @@ import click
 from gpuplan.cli.drafts import drafts
 from gpuplan.cli.market import market_options
 from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import console, emit_json, say
+from gpuplan.cli.output import command_line, console, emit_json, print_lines, say
 from gpuplan.errors import EXIT_BLOCKED
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpuplan.model import Plan
 
 ROWS_SHOWN = 30
+MEND = "next: mend what is marked x, then plan again"
 
 
 @click.command("plan")
@@ -37,20 +38,21 @@ def command(
     With more than `local` in `compute.on`, or a table of offers: the ways to run it, with cost, time and catch.
     """
     from gpuplan.flow.plan import make_plan  # noqa: PLC0415
-    from gpuplan.flow.state import State  # noqa: PLC0415
+    from gpuplan.flow.state import State, make_plan_file  # noqa: PLC0415
     from gpuplan.world.asked import Asked  # noqa: PLC0415
 
     asked = Asked(table=wished.table, cautious=wished.cautious)
     with drafts(silent=quiet or as_json) as say_better:
         plan = make_plan(spec_from(wished.applied_to(given)), State(state), asked=asked, say_better=say_better)
     if output is not None:
+        make_plan_file(output, plan)
         output.write_text(plan.model_dump_json(indent=2, by_alias=True) + "\n", "utf-8")
         say(f"wrote {output}", quiet=quiet)
     if as_json:
         emit_json(plan)
     else:
         print_plan(plan, schedule=schedule)
-        click.echo(next_step(plan, output))
+        click.echo(next_step(plan, output, state=state))
     return EXIT_BLOCKED if is_blocked(plan) else 0
 
 
@@ -71,25 +73,36 @@ def print_plan(plan: Plan, *, schedule: bool = False) -> None:
     if plan.options:
         out.print(as_rich(options_table(plan.options), width=out.width))
         bound = bound_line(plan.options, prices_as_of=plan.prices_as_of)
-        for line in (bound, *catch_lines(plan.options), *advice_lines(plan.advice)):
-            out.print(line)
+        print_lines(out, (bound, *catch_lines(plan.options), *advice_lines(plan.advice)))
     table = limited(planned.plan_table(plan), ROWS_SHOWN, rest="--json has them all")
     out.print(as_rich(table, width=out.width))
     if schedule:
         out.print(as_rich(planned.schedule_table(plan), width=out.width))
-    out.print(planned.totals_line(plan))
-    for text in planned.assumptions(plan):
-        out.print(f"- {text}")
-    for line in planned.finding_lines(plan.findings):
-        out.print(line)
+    print_lines(out, [planned.totals_line(plan), *(f"- {text}" for text in planned.assumptions(plan))])
+    print_lines(out, planned.finding_lines(plan.findings))
 
 
-def next_step(plan: Plan, output: Path | None) -> str:
-    """The command that comes next."""
+def next_step(plan: Plan, output: Path | None, *, state: Path) -> str:
+    """The command that comes next, as a shell takes it."""
     from gpuplan.flow.plan import machines_elsewhere  # noqa: PLC0415
 
     if is_blocked(plan):
-        return "next: mend what is marked x, then plan again"
+        return MEND
     if machines_elsewhere(plan):
         return "next: rent the machines of the ticked option; `gpuplan apply` runs on this machine only"
-    return f"next: gpuplan apply {output or plan.spec_path}"
+    if plan.totals.finished == plan.totals.runs:
+        return f"next: {command_line('report', plan.experiment.name, state=state)}"
+    if output is not None:
+        return f"next: {command_line('apply', str(output), state=state)}"
+    same = again(plan, "apply", state=state)
+    if same is None or plan.cautious or plan.offers_table:
+        return f"next: plan it again with `-o plan.json`, then {command_line('apply', 'plan.json', state=state)}"
+    return f"next: {same}"
+
+
+def again(plan: Plan, verb: str, *, state: Path) -> str | None:
+    """The command line of `verb` on the same spec; None where the spec is no file."""
+    if not Path(plan.spec_path).is_file():
+        return None
+    changes = [word for change in plan.overrides for word in ("--set", change)]
+    return command_line(verb, plan.spec_path, *changes, state=state)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import console, emit_json, say
+from gpuplan.cli.output import command_line, console, emit_json, print_lines, say
+from gpuplan.errors import EXIT_RUNS_FAILED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuplan.cli.options import Given
+    from gpuplan.flow.probe import Probed
 
 
 @click.command("probe")
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 @quiet_option
 def command(
     given: Given, *, seconds_s: float, most: int, with_ranks: bool, state: Path, as_json: bool, quiet: bool
-) -> None:
+) -> int:
     """Measure this machine's rates, then each kind of run in SPEC for some seconds; plans use it from then on."""
     from gpuplan.flow.probe import probe  # noqa: PLC0415
     from gpuplan.flow.state import State  # noqa: PLC0415
@@ -52,7 +54,18 @@ def command(
                 "refused": list(found.refused),
             }
         )
-        return
-    out = console()
-    for table in probe_tables(found.gpu, found.evidence, found.refused):
-        out.print(as_rich(table, width=out.width))
+    else:
+        out = console()
+        for table in probe_tables(found.gpu, found.evidence):
+            out.print(as_rich(table, width=out.width))
+        print_lines(out, [f"! {text}" for text in found.refused])
+        click.echo(_next_step(given, found, state=state))
+    return 0 if found.evidence or not found.refused else EXIT_RUNS_FAILED
+
+
+def _next_step(given: Given, found: Probed, *, state: Path) -> str:
+    verb = "check" if found.refused and not found.evidence else "plan"
+    if given.command or given.path == "-":
+        return f"next: gpuplan {verb}, on the same spec"
+    changes = [word for change in given.overrides for word in ("--set", change)]
+    return f"next: {command_line(verb, *([given.path] if given.path else []), *changes, state=state)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, state_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import command_line, console, emit_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,9 @@ def command(*, experiment: str | None, state: Path, as_json: bool) -> None:
     rows = live_rows(State(state), experiment)
     if as_json:
         emit_json({"schema": "gpuplan.ps/1", "runs": [row.as_json() for row in rows]})
+        return
+    if not rows:
+        click.echo(f"nothing was applied yet; next: {command_line('apply', 'SPEC', state=state)}")
         return
     out = console()
     out.print(as_rich(live_table(rows), width=out.width))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, state_option
-from gpuplan.cli.output import console, emit_json
+from gpuplan.cli.output import console, emit_json, print_lines
 from gpuplan.errors import EXIT_NOT_MET, UserError
 
 if TYPE_CHECKING:
@@ -85,12 +85,10 @@ def _print(report: Report) -> None:
     from gpuplan.report.table import limited  # noqa: PLC0415
 
     out = console()
-    for sentence in report.summary:
-        out.print(sentence)
+    print_lines(out, report.summary)
     if report.checks:
         out.print("\nExpected")
-        for line in report.checks:
-            out.print(f"{SYMBOLS[line.status]} {line.text}: {line.because}")
+        print_lines(out, [f"{SYMBOLS[line.status]} {line.text}: {line.because}" for line in report.checks])
     for section in report.sections:
         tables = [table for table in section.tables if table.rows]
         for text in section.text if tables else ():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpuplan.cli.options import json_option, quiet_option, spec_from, spec_options, state_option
-from gpuplan.cli.output import console, emit_json, say
+from gpuplan.cli.output import console, emit_json, print_lines, say
 from gpuplan.errors import UserError
 from gpuplan.units import parse_bytes
 
@@ -62,12 +62,14 @@ def command(
         emit_json({"schema": "gpuplan.trace/1", "traces": [tables.as_json(one) for one in found]})
         return
     out = console()
-    for one in found:
-        out.print(f"{one.run.name}: {tables.headline(one.traced, tables.memory_of(one.traced, one.micro_batch))}")
+    for alike in tables.alike(found):
+        one, more = alike[0], f" +{len(alike) - 1}" if len(alike) > 1 else ""
+        headline = tables.headline(one.traced, tables.memory_of(one.traced, one.micro_batch))
+        print_lines(out, [f"{one.run.name}{more}: {headline}"])
         out.print(as_rich(tables.peak_table(one.traced, one.micro_batch), width=out.width))
         out.print(as_rich(tables.behind_table(one.traced, one.micro_batch), width=out.width))
         if one.largest is not None:
-            out.print(tables.largest_line(one.largest))
+            print_lines(out, [tables.largest_line(one.largest)])
 
 
 def _bytes(text: str | None) -> int | None:

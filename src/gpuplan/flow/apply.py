@@ -132,14 +132,13 @@ def refuse_what_waits(plan: Plan) -> None:
     if elsewhere:
         raise UserError(
             f"the plan is for {machines_words(elsewhere)}, and gpuplan runs on this machine only: it rents nothing yet",
-            hint="rent them and apply the spec there, or plan here: gpuplan apply SPEC --set compute.on=[local]",
+            hint="rent them and apply the spec there, or plan here: gpuplan apply SPEC --set 'compute.on=[local]'",
             exit_code=EXIT_BLOCKED,
         )
     if plan.experiment.stages or any(run.copies > 1 for run in plan.runs):
         what = "stages" if plan.experiment.stages else "copies"
-        raise UserError(
-            f"this version plans {what}, but does not run them yet", hint="apply one stage as a spec of its own"
-        )
+        hint = "apply one stage as a spec of its own" if plan.experiment.stages else "apply one: --set copies=1"
+        raise UserError(f"this version plans {what}, but does not run them yet", hint=hint, exit_code=EXIT_BLOCKED)
 
 
 def _before_deadline(experiment: Experiment, started: float, _run: Run) -> str | None:

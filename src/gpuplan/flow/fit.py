@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpuplan.data import find_gpu, near_gpus
 from gpuplan.errors import UserError
 from gpuplan.estimate.fit import BATCHES, fit
-from gpuplan.expand import expand
+from gpuplan.expand import expand, shape_of
 from gpuplan.world import look_at_machine
 from gpuplan.world.footprints import known_footprints
 
@@ -24,9 +24,10 @@ LARGEST = 1 << 20
 
 
 class FitRun(NamedTuple):
-    """One run on several GPUs at several batches."""
+    """One run on several GPUs at several batches; `own_batch` is its own, where that is known."""
 
     run: Run
+    own_batch: int | None
     batches: tuple[int, ...]
     fits: tuple[Fit, ...]
 
@@ -34,7 +35,7 @@ class FitRun(NamedTuple):
 def fit_run(
     spec: Spec, state: State, *, name: str | None, gpus: str | None, batches: str | None, remedies: bool = True
 ) -> FitRun:
-    """Fit the run `name`, or the first, with what to do where it does not fit.
+    """Fit the run `name`, or the first, with what to do where it does not fit; the default `batches` hold its own.
 
     Raises UserError for unknown names, GPUs and batches.
     """
@@ -45,10 +46,11 @@ def fit_run(
     traced = known_footprints(spec.experiment, [run], base=spec.base, state=state.folder, on_gpu=True)
     world = world.model_copy(update={"footprints": traced})
     wanted = gpus.split(",") if gpus else spec.experiment.compute.gpus or [gpu for gpu in LADDER if find_gpu(gpu)]
-    sizes = _batches(batches)
+    own = shape_of(run, spec.experiment).micro_batch
+    sizes = _batches(batches) if batches is not None else tuple(sorted({*BATCHES, *([own] if own else [])}))
     cards = [_gpu(text.strip()) for text in wanted]
     found = fit(run, spec.experiment, gpus=cards, batches=sizes, world=world, with_remedies=remedies)
-    return FitRun(run, sizes, tuple(found))
+    return FitRun(run, own, sizes, tuple(found))
 
 
 def _run(runs: tuple[Run, ...], name: str | None) -> Run:
@@ -68,9 +70,7 @@ def _gpu(name: str) -> Gpu:
     return found
 
 
-def _batches(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return BATCHES
+def _batches(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
         raise UserError(f"--batches {text}: whole numbers, please", hint="--batches 1,2,4,8")

@@ -76,7 +76,12 @@ class LiveRow(NamedTuple):
 
 
 def live_rows(state: State, experiment: str | None) -> tuple[LiveRow, ...]:
-    """Every run of `experiment`, or of all, as the store has them; then those of its plan that wait."""
+    """Every run of `experiment`, or of all, as the store has them; then those of its plan that wait.
+
+    Raises UserError where nothing of that name was ever applied.
+    """
+    if experiment is not None:
+        state.plan(experiment)
     with state.reading() as store:
         if store is None:
             return ()

@@ -10,7 +10,7 @@ from gpuplan.estimate import estimate
 from gpuplan.expand import expand
 from gpuplan.flow.prints import fingerprints
 from gpuplan.model import Plan
-from gpuplan.place import LOCAL, place
+from gpuplan.place import CAUTIOUS, LOCAL, place
 from gpuplan.place.search import say_nothing
 from gpuplan.spec import Spec, load
 from gpuplan.verify import verify
@@ -40,19 +40,19 @@ def make_plan(
     with state.reading() as store:
         world = capture(spec, runs, state=state.folder, store=store)
     if not is_asked(spec.experiment, asked):
-        return plan(spec, runs, world)
+        return plan(spec, runs, world, cautious=asked.cautious)
     from gpuplan.flow.priced import priced  # noqa: PLC0415  0.1 s that a plan for this machine does not pay
     from gpuplan.world.market import with_offers  # noqa: PLC0415
 
     return priced(spec, runs, with_offers(world, spec.experiment, asked), asked=asked, say_better=say_better)
 
 
-def plan(spec: Spec, runs: Sequence[Run], world: World) -> Plan:
-    """The plan for `runs` on this machine: the same arguments give the same plan to the byte."""
+def plan(spec: Spec, runs: Sequence[Run], world: World, *, cautious: bool = False) -> Plan:
+    """The plan for `runs` on this machine, `cautious` by p90 durations; the same arguments: the same to the byte."""
     experiment = spec.experiment
     estimates = tuple(estimate(run, experiment, gpu, world) for run in runs for gpu in _devices(world))
     findings = verify(experiment, runs, world=world, estimates=estimates)
-    placed = place(experiment, runs, estimates=estimates, world=world)
+    placed = place(experiment, runs, estimates=estimates, world=world, cautious=cautious)
     return Plan(
         experiment=experiment,
         spec_path=spec.path,
@@ -66,6 +66,8 @@ def plan(spec: Spec, runs: Sequence[Run], world: World) -> Plan:
         placements=placed.placements,
         findings=(*world.oddities, *findings),
         totals=placed.totals,
+        assumptions=(CAUTIOUS,) if cautious else (),
+        cautious=cautious,
     )
 
 

@@ -31,14 +31,15 @@ class Prices(NamedTuple):
 
 
 def price(spec: Spec, state: State, asked: Asked, *, say_better: Callable[[Draft], None] = say_nothing) -> Prices:
-    """Price the runs that are not finished at every place, whatever `compute.on` says. Changes nothing.
+    """Price the runs that are not finished at every place, or where `asked` says, whatever `compute.on` does.
 
+    Changes nothing.
     `say_better` as of `priced`.
     """
     runs = expand(spec.experiment)
     with state.reading() as store:
         seen = capture(spec, runs, state=state.folder, store=store)
-    world = with_offers(seen, spec.experiment, asked._replace(anywhere=True))
+    world = with_offers(seen, spec.experiment, asked)
     finished = {past.key for past in world.history if past.state == "finished"}
     todo = [run for run in runs if run.key not in finished]
     plan = priced(spec, runs, world, asked=asked, say_better=say_better)

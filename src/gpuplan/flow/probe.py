@@ -47,7 +47,8 @@ def probe(
         site = replace(site_of(plan, state), state=state.folder / "probes")
         evidence: list[Evidence] = []
         refused: list[str] = []
-        for run in kinds_of_run(plan, with_ranks=with_ranks)[:most]:
+        kinds = kinds_of_run(plan, with_ranks=with_ranks)
+        for run in kinds[:most]:
             neighbours = neighbours_of(plan, run)
             say(f"probing {run.name}{f' beside {neighbours} like it, as planned' if neighbours else ''}")
             watched = watch(site, run, seconds_s=seconds_s, neighbours=neighbours)
@@ -59,6 +60,8 @@ def probe(
             else:
                 evidence.append(fact)
         store.add_evidence(evidence)
+    if len(kinds) > most:
+        say(f"{len(kinds) - most} of {len(kinds)} kinds of run are not measured, but predicted; --most {len(kinds)}")
     return Probed(gpu, tuple(evidence), tuple(refused))
 
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["State"]
+__all__ = ["State", "make_plan_file"]
+
+
+def make_plan_file(path: Path, plan: Plan) -> None:
+    """Make the file that `plan` goes to, its owner's alone where it holds variables of the spec: maybe a token."""
+    path.touch(mode=0o600 if plan.experiment.environment.variables else 0o666)
 
 
 class State:
@@ -49,6 +54,7 @@ class State:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".part")
+            make_plan_file(unfinished, plan)
             unfinished.write_text(plan.model_dump_json(by_alias=True), "utf-8")
             unfinished.replace(path)
 

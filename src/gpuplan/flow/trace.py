@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TracedRun", "trace_runs"]
 
+NAMED = 3
+"""Runs in a sentence."""
+
 
 class TracedRun(NamedTuple):
     """One run of a kind, what its step was found to need, and the largest batch that fits if that was asked."""
@@ -58,10 +61,15 @@ def trace_runs(
     on_gpu = (kind or device.kind) == "gpu"
     limits = Limits(timeout_s=timeout_s)
     found = []
-    for alike in classes_of(runs, experiment)[:most]:
+    kinds = classes_of(runs, experiment)
+    for alike in kinds[:most]:
         say(f"tracing {alike[0].name}")
         ask = _asking(alike[0], spec, cache_folder=state.folder / TRACES, on_gpu=on_gpu, limits=limits)
         found.append(_trace_run(alike[0], experiment, ask, room_bytes=room_bytes, say=say))
+    left = [alike[0].name for alike in kinds[most:]]
+    if left:
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        say(f"not traced: {', '.join(left[:NAMED])}{more}; --most {len(kinds)} traces all kinds of run")
     return tuple(found)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuplan.report.table import Column, Table
 from gpuplan.units import format_bytes, format_count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuplan.flow.trace import TracedRun
     from gpuplan.trace import Behind, Largest, Part, Traced
 
-__all__ = ["Memory", "as_json", "behind_table", "headline", "largest_line", "memory_of", "peak_table"]
+__all__ = ["Memory", "alike", "as_json", "behind_table", "headline", "largest_line", "memory_of", "peak_table"]
 
 BEHIND_SHOWN = 10
 PEAK_COLUMNS = (
@@ -57,6 +60,16 @@ def headline(traced: Traced, memory: Memory) -> str:
         f"{found.peak(batch).phase} at micro-batch {batch}{reserved}; {format_count(found.flops(batch))}FLOP and "
         f"{kernels:,} kernels a step; checkpoint {format_bytes(found.checkpoint_bytes)}"
     )
+
+
+def alike(found: Sequence[TracedRun]) -> list[list[TracedRun]]:
+    """The traced runs, those together of which a screen would show the same: a setting that changes no tensor."""
+    groups: dict[object, list[TracedRun]] = {}
+    for one in found:
+        traced, batch = one.traced, one.micro_batch
+        shown = headline(traced, memory_of(traced, batch)), peak_table(traced, batch), behind_table(traced, batch)
+        groups.setdefault((*shown, one.largest), []).append(one)
+    return list(groups.values())
 
 
 def largest_line(largest: Largest) -> str:
@@ -119,4 +132,8 @@ def _part(traced: Traced, batch: int) -> Part:
 
 def _place(one: Behind) -> str | None:
     place = one.place or one.library
-    return f"{place.path}:{place.line} in {place.function}" if place else None
+    if place is None:
+        return None
+    path, here = Path(place.path), Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{shown}:{place.line} in {place.function}"

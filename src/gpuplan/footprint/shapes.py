@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from gpuplan.data.models import find_model
 from gpuplan.data.workloads import WorkloadFacts, find_workload
+from gpuplan.footprint.classifiers import CLASSIFIER_FAMILIES
 from gpuplan.footprint.closed_form import unknown_precision
 from gpuplan.footprint.dimensions import PrecisionName, Unknown, precision_of
 from gpuplan.footprint.images import IMAGE_FAMILIES
@@ -21,17 +22,17 @@ from gpuplan.model import Component, Footprint, Line, Moment, Operators
 from gpuplan.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from gpuplan.data.models import ModelFacts
     from gpuplan.footprint.network import Network, Part
-    from gpuplan.model import OperatorClass
 
-__all__ = ["footprint_of_shape", "network_of"]
+__all__ = ["footprint_of_shape", "network_of", "operators_of"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SWEEPS_OF_OPTIMIZER = {"sgd_momentum": 8, "adam": 20}
-"""How often a multi-tensor step reads or writes an array as large as the parameters, weight decay included."""
+SWEEPS_OF_OPTIMIZER = {"sgd_momentum": 11, "adam": 21}
+"""How often a multi-tensor step reads or writes an array as large as the parameters: SGD with weight decay, Adam with
+a limit on the norm of all gradients, as the published programs have them."""
 KERNELS_OF_OPTIMIZER = {"sgd_momentum": 4, "adam": 10}
 STATES = {"sgd_momentum": 1, "adam": 2}
 CAST_BYTES = 12
@@ -72,7 +73,7 @@ def _model_at_the_start_of(name: str) -> ModelFacts | None:
 
 def network_of(facts: WorkloadFacts, *, size: int | None = None) -> Network:
     """The layers of a workload for one row of `size` tokens, or of an image of that edge."""
-    families = IMAGE_FAMILIES | SEQUENCE_FAMILIES
+    families = IMAGE_FAMILIES | CLASSIFIER_FAMILIES | SEQUENCE_FAMILIES
     return families[facts.family](size or facts.image or facts.sequence, facts.dimensions)
 
 
@@ -90,7 +91,7 @@ def _footprint(name: str, precision: PrecisionName, size: int) -> Footprint:
         parameters=round(weights),
         gradient_bytes=round(4 * weights),
         checkpoint_bytes=round(4 * (1 + states) * weights),
-        operators=(*_operators(parts, activation_bytes), _optimizer(facts, weights)),
+        operators=(*operators_of(parts, activation_bytes=activation_bytes), _optimizer(facts, weights)),
         moments=_moments(facts, parts, size=size, activation_bytes=activation_bytes),
         precision=precision,
         kernel_overhead_s=facts.kernel_overhead_us / 1e6 or None,
@@ -105,33 +106,47 @@ def _because(facts: WorkloadFacts, weights: float, size: int) -> str:
     )
 
 
-def _operators(parts: Iterable[Part], activation_bytes: int) -> tuple[Operators, ...]:
-    found = []
-    for kind in KINDS:
-        alike = [part for part in parts if part.kind == kind]
-        if alike:
-            found.append(_class(kind, alike, activation_bytes))
-    return tuple(found)
+def operators_of(parts: Sequence[Part], *, activation_bytes: int) -> tuple[Operators, ...]:
+    """The work of some layers, forward and backward, by class of operator."""
+    return tuple(_class(kind, parts, activation_bytes) for kind in KINDS if any(part.kind == kind for part in parts))
 
 
-def _class(kind: OperatorClass, parts: list[Part], activation_bytes: int) -> Operators:
-    """An embedding's gradient is as large as its table; matrices are cast under autocast, and read in each pass."""
-    weights = sum(part.weights for part in parts)
-    fixed = 4.0 * sum(part.fixed for part in parts)
-    if kind == "embedding":
-        fixed = 2 * 4.0 * weights
-    elif kind in {"matmul", "convolution", "depthwise"}:
-        fixed += activation_bytes * sum(part.passes * part.uses * part.weights for part in parts)
-        fixed += activation_bytes * SUM_SWEEPS * sum((part.uses - 1) * part.weights for part in parts)
-        fixed += CAST_BYTES * weights if activation_bytes == 2 else 0.0
-    swept = activation_bytes * sum(part.swept for part in parts) + 4.0 * sum(part.full for part in parts)
-    swept += CAST_BYTES * sum(part.cast for part in parts) if activation_bytes == 2 else 0.0
+def _class(kind: Kind, parts: Sequence[Part], activation_bytes: int) -> Operators:
+    alike = [part for part in parts if part.kind == kind]
+    swept = activation_bytes * sum(part.swept for part in alike) + 4.0 * sum(part.full for part in alike)
+    swept += CAST_BYTES * sum(part.cast for part in alike) if activation_bytes == 2 else 0.0
     return Operators(
         kind=kind,
-        flops=Line(slope=2.0 * sum(part.passes * part.macs for part in parts)),
-        moved_bytes=Line(intercept=fixed, slope=float(swept)),
-        kernels=sum(part.kernels for part in parts),
+        flops=Line(slope=2.0 * sum(part.passes * part.macs for part in alike)),
+        moved_bytes=Line(intercept=_fixed_bytes(kind, parts, activation_bytes), slope=float(swept)),
+        kernels=sum(part.kernels for part in alike) + (_casts(parts, activation_bytes) if kind == "elementwise" else 0),
     )
+
+
+def _casts(parts: Sequence[Part], activation_bytes: int) -> int:
+    """Kernels: under autocast one for each matrix, and one for its gradient."""
+    return 2 * sum(_is_product(part) for part in parts) if activation_bytes == 2 else 0
+
+
+def _is_product(part: Part) -> bool:
+    return part.kind not in {"elementwise", "embedding"} and part.weights + part.tied > 0
+
+
+def _fixed_bytes(kind: Kind, parts: Sequence[Part], activation_bytes: int) -> float:
+    """Whatever the batch: an embedding's gradient is as large as its table; each pass reads or writes a matrix."""
+    alike = [part for part in parts if part.kind == kind]
+    if kind == "embedding":
+        return 4.0 * sum(part.uses * part.weights for part in alike)
+    if kind == "elementwise":
+        return 4.0 * sum(part.fixed for part in alike) + sum(_around(part, activation_bytes) for part in parts)
+    return float(activation_bytes * sum(part.passes * part.uses * (part.weights + part.tied) for part in alike))
+
+
+def _around(part: Part, activation_bytes: int) -> float:
+    """Elementwise bytes for weights: the cast of a matrix under autocast, and sums of gradients, in fp32 if tied."""
+    size = activation_bytes if _is_product(part) else 4
+    sums = SUM_SWEEPS * (size * (part.uses - 1) * part.weights + 4.0 * part.tied)
+    return sums + (CAST_BYTES * (part.weights + part.tied) if activation_bytes == 2 and _is_product(part) else 0.0)
 
 
 def _optimizer(facts: WorkloadFacts, weights: float) -> Operators:

@@ -27,6 +27,13 @@ __all__ = [
 ]
 
 
+COUNTED = re.compile(
+    r"(?<!\d)(\d{1,4})(?:[ _-]?x[ _-]?|[ _-])?(?:gpus?|ranks?)(?![a-z\d])(?![ _-]\d{1,3}(?:[^a-z\d]|$))"
+)
+"""A count of GPUs or ranks in a name: no number follows that would be theirs, but 20 of `4gpu_20ep` may."""
+REASONS_SHOWN = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the user says of logs that do not say it themselves; what a log says wins, but for the experiment."""
@@ -100,10 +107,13 @@ def completed(log: LoggedRun, told: Told) -> LoggedRun:
 
 
 def ranks_in_name(name: str) -> int | None:
-    """The GPUs that a name counts: 4 of `exp042_agnews_ddp_4gpu_20ep`, 1 of `single_gpu`; None if it counts none."""
-    counted = re.search(r"(?<!\d)(\d{1,4})[ _-]?(?:x[ _-]?)?(?:gpus?|ranks?)(?![a-z])", name.lower())
+    """The GPUs that a name counts: 4 of `exp042_agnews_ddp_4gpu_20ep`, 1 of `single_gpu`; None if it counts none.
+
+    Of a path the last count holds. The rank of a LoRA (`exp3_rank64`) and the number of a GPU (`run2_gpu_0`) are none.
+    """
+    counted = COUNTED.findall(name.lower())
     if counted:
-        return int(counted[1]) or None
+        return int(counted[-1]) or None
     return 1 if re.search(r"single[ _-]?gpu", name.lower()) else None
 
 
@@ -135,7 +145,8 @@ def evidence_of_log(log: LoggedRun, *, experiment: str | None, gpu: Gpu | None, 
 def refusal_of_log(log: LoggedRun, *, gpu: Gpu | None) -> str | None:
     """Why nothing can be learned from a completed log; None if something can."""
     if not _measured_something(log.measurement):
-        return "nothing was measured: no step or epoch time and no peak memory"
+        said = "; ".join((*log.measurement.flags, *log.notes)[:REASONS_SHOWN])
+        return f"nothing was measured: no step or epoch time and no peak memory{f' ({said})' if said else ''}"
     if gpu is None:
         if log.gpu:
             return f"it ran on {log.gpu!r}, which gpuplan does not know: say what that is with --gpu"
@@ -151,9 +162,16 @@ def anonymous(fact: Evidence) -> Evidence:
             "run": _short_hash(fact.run),
             "command": _short_hash(fact.command) if fact.command else "",
             "settings": {name: value for name, value in fact.settings.items() if not isinstance(value, str)},
+            "measurement": fact.measurement.model_copy(update={"flags": tuple(map(_nameless, fact.measurement.flags))}),
             "log": "",
         }
     )
+
+
+def _nameless(flag: str) -> str:
+    """A flag without the file that it is about, and without what it quotes from there."""
+    about, _, what = flag.partition(": ")
+    return re.sub(r"'[^']*'", "'...'", flag if about == "diverged" else what or about)
 
 
 def _ranks_told(log: LoggedRun, told: Told) -> int | None:
@@ -185,6 +203,7 @@ def _measured_something(measurement: Measurement) -> bool:
         measurement.epoch_s,
         measurement.peak_host_bytes,
         measurement.peak_allocated_bytes,
+        measurement.peak_reserved_bytes,
         measurement.peak_device_bytes,
         measurement.peak_tree_bytes,
     )

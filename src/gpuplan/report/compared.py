@@ -63,6 +63,7 @@ def headline(found: Differences, *, before: str, after: str) -> str:
         _count(len(found.placements), "run placed elsewhere", "runs placed elsewhere"),
         _count(len(found.new_findings), "new finding", "new findings"),
         _count(len(found.gone_findings), "finding gone", "findings gone"),
+        _count(len(found.changed_findings), "finding with other figures", "findings with other figures"),
         _count(len(found.machine), "fact of the machine", "facts of the machine"),
         _count(len(found.inputs), "input", "inputs"),
     ]
@@ -79,7 +80,7 @@ def differences_table(found: Differences) -> Table:
         *_rows("run renamed", [change._replace(key="") for change in found.renamed]),
         *_run_rows("run", found.changed),
         *_run_rows("fits", found.verdicts),
-        *_rows("price", found.prices),
+        *(("price", change.key, _price(change.before), _price(change.after)) for change in found.prices),
         *_run_rows("option", found.options),
         *_rows("placed", found.placements),
         *_rows("machine", found.machine),
@@ -96,13 +97,16 @@ def moves_table(found: Differences) -> Table:
 
 
 def lines(found: Differences) -> Iterator[str]:
-    """Findings that are new or gone."""
+    """Findings that are new or gone, or say something else now."""
     if found.new_findings:
         yield f"New findings ({len(found.new_findings)}):"
         yield from finding_lines(found.new_findings)
     if found.gone_findings:
         yield f"Findings gone ({len(found.gone_findings)}):"
         yield from finding_lines(found.gone_findings)
+    if found.changed_findings:
+        yield f"Findings with other figures ({len(found.changed_findings)}):"
+        yield from finding_lines([one.after for one in found.changed_findings])
 
 
 def difference_json(found: Differences, *, before: str, after: str) -> dict[str, Any]:
@@ -129,6 +133,10 @@ def difference_json(found: Differences, *, before: str, after: str) -> dict[str,
         "findings": {
             "new": [finding.model_dump(mode="json") for finding in found.new_findings],
             "gone": [finding.model_dump(mode="json") for finding in found.gone_findings],
+            "changed": [
+                {"before": one.before.model_dump(mode="json"), "after": one.after.model_dump(mode="json")}
+                for one in found.changed_findings
+            ],
         },
         "machine": _json_changes(found.machine),
         "inputs": _json_changes(found.inputs),
@@ -183,6 +191,10 @@ def _named(runs: Sequence[str]) -> str:
 
 def _range(quantity: Quantity, form: Callable[[float], str]) -> str:
     return format_range(form(quantity.p10), form(quantity.p50), form(quantity.p90))
+
+
+def _price(value: object) -> str:
+    return f"{format_usd(value)}/h" if isinstance(value, int | float) else _text(value)
 
 
 def _of_key(key: str, value: object) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Estimate, Finding, Option, Plan, Run
 
-__all__ = ["Change", "Differences", "Moved", "Moves", "RunChange", "compare"]
+__all__ = ["Change", "Differences", "FindingChange", "Moved", "Moves", "RunChange", "compare"]
 
 SAME = 1e-9
 """Relative; less is the order of additions."""
@@ -54,6 +54,13 @@ class Moved(NamedTuple):
         return self.after.p50 / self.before.p50 if self.before.p50 else None
 
 
+class FindingChange(NamedTuple):
+    """What one check says of one place, before and after: the same matter with other figures."""
+
+    before: Finding
+    after: Finding
+
+
 class Moves(NamedTuple):
     """The same move of one figure on one GPU, in all the runs that make it."""
 
@@ -80,6 +87,7 @@ class Differences:
     counts: tuple[Change, ...]
     new_findings: tuple[Finding, ...]
     gone_findings: tuple[Finding, ...]
+    changed_findings: tuple[FindingChange, ...]
     machine: tuple[Change, ...]
     inputs: tuple[Change, ...]
 
@@ -94,6 +102,9 @@ def compare(before: Plan, after: Plan) -> Differences:
     pairs, renamed = _pairs(before.runs, after.runs)
     olds, news = {old.name for old, _ in pairs}, {new.name for _, new in pairs}
     names = [(old.name, new.name) for old, new in pairs]
+    new_findings = _without(after.findings, before.findings)
+    gone_findings = _without(before.findings, after.findings)
+    changed_findings = tuple(_changed_findings(gone_findings, new_findings))
     return Differences(
         spec=_changes(_asked(before), _asked(after)),
         added=tuple(run.name for run in after.runs if run.name not in news),
@@ -102,13 +113,14 @@ def compare(before: Plan, after: Plan) -> Differences:
         changed=tuple(_run_changes(pairs)),
         verdicts=tuple(_verdicts(before, after, names)),
         moves=tuple(_moves(before, after, names)),
-        prices=_changes(_prices(before), _prices(after)),
+        prices=tuple(_price_changes(before, after)),
         options=tuple(_options(before, after)),
         placements=tuple(_placements(before, after, names)),
         totals=tuple(_moved(before.totals, after.totals)),
         counts=_changes(_counts(before.totals), _counts(after.totals)),
-        new_findings=_without(after.findings, before.findings),
-        gone_findings=_without(before.findings, after.findings),
+        new_findings=_beside(new_findings, [one.after for one in changed_findings]),
+        gone_findings=_beside(gone_findings, [one.before for one in changed_findings]),
+        changed_findings=changed_findings,
         machine=_changes(_machine(before), _machine(after)),
         inputs=_changes(before.fingerprints.inputs, after.fingerprints.inputs),
     )
@@ -229,14 +241,20 @@ def _close(before: Quantity, after: Quantity) -> bool:
     return all(abs(old - new) <= SAME * max(abs(old), abs(new)) for old, new in pairs)
 
 
-def _prices(plan: Plan) -> dict[str, Any]:
-    """The date of the prices, and each offer's price for an hour of one machine of it."""
-    rented = {
+def _price_changes(before: Plan, after: Plan) -> Iterator[Change]:
+    """The date of the prices, and prices of offers that both plans use: one that a plan leaves out has not changed."""
+    yield from _changes(_flat({"prices_as_of": before.prices_as_of}), _flat({"prices_as_of": after.prices_as_of}))
+    olds, news = _prices(before), _prices(after)
+    yield from (change for change in _changes(olds, news) if change.key in olds and change.key in news)
+
+
+def _prices(plan: Plan) -> dict[str, float]:
+    """Each offer's price for an hour of one machine of it."""
+    return {
         f"{machine.place} {machine.offer}": machine.price_usd_per_h
         for option in plan.options
         for machine in option.machines
     }
-    return _flat({"prices_as_of": plan.prices_as_of}) | rented
 
 
 def _options(before: Plan, after: Plan) -> Iterator[RunChange]:
@@ -245,6 +263,8 @@ def _options(before: Plan, after: Plan) -> Iterator[RunChange]:
     for title in dict.fromkeys([*olds, *news]):
         old, new = olds.get(title), news.get(title)
         changes = _changes(_option(old), _option(new))
+        if old is None or new is None:
+            changes = tuple(change for change in changes if change.key == "cost_usd")
         if changes:
             yield RunChange(title, changes)
 
@@ -285,6 +305,22 @@ def _counts(totals: object) -> dict[str, Any]:
 def _without(findings: Iterable[Finding], others: Iterable[Finding]) -> tuple[Finding, ...]:
     known = {(other.severity, other.check, other.place, other.message) for other in others}
     return tuple(one for one in findings if (one.severity, one.check, one.place, one.message) not in known)
+
+
+def _changed_findings(gone: Iterable[Finding], new: Iterable[Finding]) -> Iterator[FindingChange]:
+    """Pairs of one check at one place, in their order."""
+    left: dict[tuple[str, str, str], list[Finding]] = {}
+    for one in gone:
+        left.setdefault((one.severity, one.check, one.place), []).append(one)
+    for one in new:
+        alike = left.get((one.severity, one.check, one.place))
+        if alike:
+            yield FindingChange(alike.pop(0), one)
+
+
+def _beside(findings: Iterable[Finding], changed: Iterable[Finding]) -> tuple[Finding, ...]:
+    told = {id(one) for one in changed}
+    return tuple(one for one in findings if id(one) not in told)
 
 
 def _machine(plan: Plan) -> dict[str, Any]:

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from gpuplan.estimate.remedies import Ladder, Remedy
     from gpuplan.model import MemoryEstimate, Run
 
-__all__ = ["fit_table", "ladder_json", "remedies_table"]
+__all__ = ["because_lines", "fit_table", "ladder_json", "remedies_table"]
 
 CERTAIN = 0.995
 """From here on a percentage would say 100."""
 MARKS = {"OK": "", "TIGHT": " TIGHT", "NO FIT": " NO", "UNKNOWN": " ?"}
 
 
-def fit_table(run: Run, found: Sequence[Fit], batches: Sequence[int]) -> Table:
-    """One row a GPU, one column a micro-batch."""
+def fit_table(run: Run, found: Sequence[Fit], batches: Sequence[int], *, own_batch: int | None = None) -> Table:
+    """One row a GPU, one column a micro-batch; on a narrow screen `own_batch`, the run's own, stays longest."""
     columns = (
         Column("gpu", "GPU", importance=10),
         Column("capacity_bytes", "Memory", "bytes", importance=6),
         Column("largest_batch", "Largest", "count", importance=9),
-        Column("copies", "Runs/card", "count", importance=5),
-        *(Column(f"batch_{batch}", f"Batch {batch}", importance=8) for batch in batches),
+        Column("copies", "Runs/card", "count", importance=8),
+        *(Column(f"batch_{batch}", f"Batch {batch}", importance=9 if batch == own_batch else 7) for batch in batches),
     )
     rows = tuple(
         (
@@ -40,12 +40,24 @@ def fit_table(run: Run, found: Sequence[Fit], batches: Sequence[int]) -> Table:
         )
         for one in found
     )
+    one = "rank" if run.copies == 1 else f"copy, and whether {run.copies} fit on the card together"
     notes = (
-        "Device memory of one rank, in the median, and the probability of OOM where it is in doubt: NO from 50 % on,",
-        "TIGHT from 5 % on, or where the step fits only once the allocator has given its free blocks back.",
+        f"Device memory of one {one}, in the median, with the probability of OOM where it is in doubt.",
+        "NO from 50 % on; TIGHT from 5 % on, or where it fits only once the allocator has given its free blocks back.",
         "Largest: the largest micro-batch below 5 %. Runs/card: processes at the run's own batch, by memory alone.",
     )
-    return Table("fit", f"{run.name}: what fits", columns, rows, notes)
+    return Table("fit", f"{run.name}{_gang(run)}: what fits", columns, rows, notes)
+
+
+def because_lines(found: Sequence[Fit]) -> Iterator[str]:
+    """What the memory of one process is made of; where nothing is known of it, what would tell."""
+    yield found[0].own.device_bytes.because
+    if found[0].own.fits == "UNKNOWN":
+        yield "-> say what a step needs: `footprint: {model: ...}` or `{trace: ...}`; or `gpuplan probe` measures it"
+
+
+def _gang(run: Run) -> str:
+    return f", {run.copies} copies" if run.copies > 1 else ""
 
 
 def _cell(memory: MemoryEstimate) -> str:
@@ -72,7 +84,8 @@ def remedies_table(run: Run, ladder: Ladder) -> Table:
         (one.name, one.keeps, _cell(one.memory), one.step_ratio, one.change) for one in every if one.memory is not None
     )
     need, capacity = format_bytes(ladder.memory.device_bytes.p50), format_bytes(ladder.memory.capacity_bytes)
-    title = f"{run.name} on {ladder.gpu}: {need} of {capacity}, and what to do about it"
+    times = f"{run.copies} x " if run.copies > 1 else ""
+    title = f"{run.name} on {ladder.gpu}: {times}{need} of {capacity}, and what to do about it"
     return Table("remedies", title, columns, rows, tuple(_notes(ladder, every)))
 
 

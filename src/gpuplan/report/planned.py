@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuplan.expand import count
@@ -61,7 +62,15 @@ def plan_table(plan: Plan) -> Table:
                 _based_on(estimate),
             )
         )
-    return Table("plan", "Plan", PLAN_COLUMNS, tuple(rows))
+    return Table("plan", "Plan", _plan_columns(plan.runs), tuple(rows))
+
+
+def _plan_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
+    """Copies are no ranks: with them, both are called processes."""
+    if all(run.copies == 1 for run in runs):
+        return PLAN_COLUMNS
+    titles = {"ranks": "Processes", "memory_bytes": "Memory/process"}
+    return tuple(replace(column, title=titles.get(column.key, column.title)) for column in PLAN_COLUMNS)
 
 
 def schedule_table(plan: Plan) -> Table:
@@ -75,6 +84,8 @@ def schedule_table(plan: Plan) -> Table:
 def totals_line(plan: Plan) -> str:
     """`2 devices of this machine  3m05s (2m40s-4m10s)  $0.00  31 MiB on disk`."""
     totals = plan.totals
+    if not plan.placements and totals.finished < totals.runs:
+        return "nothing is placed: no time, no cost"
     return "   ".join(
         [
             _where(plan),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gpuplan.report.table import Column, Table, clean
@@ -10,17 +11,17 @@ from gpuplan.units import format_duration, format_range, format_usd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuplan.model import Option, Quantity, RentedMachine
+    from gpuplan.model import Finding, Option, Quantity, RentedMachine
     from gpuplan.place.shown import Draft
 
 __all__ = [
-    "OF_OFFERS",
     "advice_lines",
     "bill_table",
     "bound_line",
     "catch_lines",
     "draft_line",
     "gpus_table",
+    "is_of_offers",
     "machines_words",
     "options_table",
 ]
@@ -40,11 +41,15 @@ GPU_COLUMNS = (
     *(one for one in OPTION_COLUMNS[2:] if one.key != "gpus"),
     Column("catch", "Catch", importance=5),
 )
-OF_OFFERS = frozenset({"offers", "unstated", "deadline", "budget", "memory", "memory-tight"})
-"""Findings that say why something has no price."""
+OF_OFFERS = frozenset({"offers", "gpu-unknown", "unstated", "deadline", "budget", "memory", "memory-tight"})
 MOST_SHOWN = 3
 """Kinds of machines in a line; the table has them all."""
 TICK = "\N{CHECK MARK}"
+
+
+def is_of_offers(finding: Finding) -> bool:
+    """Whether it says why something has no price."""
+    return finding.check in OF_OFFERS or (finding.check == "place" and finding.severity == "error")
 
 
 def options_table(options: Sequence[Option]) -> Table:
@@ -125,19 +130,26 @@ def advice_lines(advice: Sequence[str]) -> list[str]:
 
 
 def machines_words(machines: Sequence[RentedMachine], *, shown: int | None = None) -> str:
-    """`2 x (4 RTX 4090) at vast, spot`; with many kinds, those after the first `shown` as a number."""
-    kinds = list(dict.fromkeys(_machine(machine) for machine in machines))
+    """`2 x (4 RTX 4090) at vast, spot`: the most at a time; with many kinds, those after the first `shown` as a number.
+
+    Offers that differ only in what is not said here count together; stages rent one after the other.
+    """
+    most: Counter[tuple[int, str, str, bool | None]] = Counter()
+    for stage in dict.fromkeys(machine.stage for machine in machines):
+        at_once: Counter[tuple[int, str, str, bool | None]] = Counter()
+        for one in machines:
+            if one.stage == stage:
+                at_once[one.gpu_count, one.gpu, one.place, one.spot] += one.machines
+        most |= at_once
+    kinds = [_kind(count, *kind) for kind, count in most.items()]
     if shown is None or len(kinds) <= shown + 1:
         return ", ".join(kinds)
     return f"{', '.join(kinds[:shown])} and {len(kinds) - shown} more kinds"
 
 
-def _machine(machine: RentedMachine) -> str:
-    """`2 x (4 RTX 4090) at vast, spot`."""
-    gpus = f"{machine.gpu_count} {machine.gpu}" if machine.gpu_count > 1 else machine.gpu
-    what = f"{machine.machines} x ({gpus})" if machine.gpu_count > 1 else f"{machine.machines} x {gpus}"
-    spot = ", spot" if machine.spot else ""
-    return f"{what} at {machine.place}{spot}"
+def _kind(machines: int, gpu_count: int, gpu: str, place: str, spot: bool | None) -> str:
+    gpus = f"({gpu_count} {gpu})" if gpu_count > 1 else gpu
+    return f"{machines} x {gpus} at {place}{', spot' if spot else ''}"
 
 
 def _usd(quantity: Quantity) -> str:

@@ -63,8 +63,8 @@ def device_table(world: World) -> Table:
     return Table("devices", title, DEVICE_COLUMNS, rows, tuple(oddity.message for oddity in world.oddities))
 
 
-def probe_tables(gpu: Gpu, evidence: Sequence[Evidence], refused: Sequence[str]) -> tuple[Table, ...]:
-    """What was measured of a device and of the commands on it, and what could not be."""
+def probe_tables(gpu: Gpu, evidence: Sequence[Evidence]) -> tuple[Table, ...]:
+    """What was measured of a device and of the commands on it; of commands no table, if none could be."""
     facts: list[tuple[Cell, ...]] = [("rates", _rates(gpu))]
     if gpu.context_bytes is not None:
         facts.append(("a rank before its first tensor", format_bytes(gpu.context_bytes)))
@@ -73,10 +73,8 @@ def probe_tables(gpu: Gpu, evidence: Sequence[Evidence], refused: Sequence[str])
     if gpu.kernel_overhead_s is not None:
         facts.append(("one small operation", f"{gpu.kernel_overhead_s * 1e6:.1f} us"))
     rows = tuple(_evidence_row(fact) for fact in evidence)
-    return (
-        Table("device", gpu.name, FACT_COLUMNS, tuple(facts)),
-        Table("probes", "Commands", EVIDENCE_COLUMNS, rows, tuple(refused)),
-    )
+    commands = (Table("probes", "Commands", EVIDENCE_COLUMNS, rows),) if rows else ()
+    return (Table("device", gpu.name, FACT_COLUMNS, tuple(facts)), *commands)
 
 
 def record_table(record: RunRecord) -> Table:

@@ -14,6 +14,7 @@ from gpuplan.report.table import UNKNOWN, clean, records, show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from rich.console import Group
     from rich.table import Table as RichTable
 
     from gpuplan.report.table import Column, Raw, Table
@@ -30,6 +31,8 @@ LATEX_SPECIAL = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", UNKNOWN: "--",
 }  # fmt: skip
 NARROWEST_TEXT = 20
+LONGEST_NAME = 40
+"""Names of runs and offers, in the first column, stay whole up to this length: they are copied from the screen."""
 PADDING = 3
 """Between two columns, as rich draws them."""
 
@@ -93,36 +96,40 @@ def as_html(table: Table) -> str:
     )
 
 
-def as_rich(table: Table, *, width: int) -> RichTable:
-    """For the terminal: the least important columns go first when it is narrow, and no figure is ever broken."""
-    from rich import box  # noqa: PLC0415  40 ms that only a terminal needs
-    from rich.table import Table as RichTable  # noqa: PLC0415
+def as_rich(table: Table, *, width: int) -> Group:
+    """For the terminal: the least important columns go first when it is narrow, and no figure is ever broken.
+
+    Title and notes take the whole width, however narrow the table between them is.
+    """
+    from rich.console import Group  # noqa: PLC0415  40 ms that only a terminal needs
     from rich.text import Text  # noqa: PLC0415
 
     shown = _shown(table)
-    kept = _fitting(table.columns, shown, width=width)
+    needs = [_needed(column, [row[index] for row in shown], longest_word=0 if index else LONGEST_NAME)
+             for index, column in enumerate(table.columns)]  # fmt: skip
+    kept = _fitting(table.columns, needs, width=width)
     left_out = [column.title for index, column in enumerate(table.columns) if index not in kept]
     notes = [*table.notes, *([f"Too narrow for: {', '.join(left_out)}."] if left_out else [])]
-    grid = RichTable(
-        title=Text(clean(table.title)),
-        caption=Text("\n".join(clean(note) for note in notes)) if notes else None,
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
-    )
-    for index in kept:
-        column = table.columns[index]
-        texts = [row[index] for row in shown]
-        grid.add_column(
-            Text(_wrapped(column.title, texts)),
-            justify=column.align,
-            no_wrap=column.kind != "text",
-            min_width=_needed(column, texts),
-            overflow="fold",
-        )
+    below = [Text("\n".join(clean(note) for note in notes), style="table.caption")] if notes else []
+    grid = _grid([table.columns[index] for index in kept], [[row[index] for index in kept] for row in shown],
+                 needs=[needs[index] for index in kept], width=width)  # fmt: skip
+    return Group(Text(clean(table.title), style="table.title"), grid, *below)
+
+
+def _grid(columns: Sequence[Column], shown: list[list[str]], *, needs: list[int], width: int) -> RichTable:
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    texts = [[row[index] for row in shown] for index in range(len(columns))]
+    titles = [_wrapped(column.title, cells) for column, cells in zip(columns, texts, strict=True)]
+    widest = [_cells([*title.split("\n"), *cells]) for title, cells in zip(titles, texts, strict=True)]
+    for column, title, cells in zip(columns, titles, _widened(needs, widest, width=width), strict=True):
+        no_wrap = column.kind != "text"
+        grid.add_column(Text(title), justify=column.align, no_wrap=no_wrap, width=cells, overflow="fold")
     for row in shown:
-        grid.add_row(*(Text(row[index]) for index in kept))
+        grid.add_row(*(Text(text) for text in row))
     return grid
 
 
@@ -175,19 +182,33 @@ def _html_row(columns: Sequence[Column], texts: Sequence[str]) -> str:
     return f"<tr>{first}{''.join(rest)}</tr>"
 
 
-def _fitting(columns: Sequence[Column], shown: list[list[str]], *, width: int) -> list[int]:
+def _fitting(columns: Sequence[Column], needs: list[int], *, width: int) -> list[int]:
     """The columns that fit beside each other, in order; the first always stays."""
-    needs = [_needed(column, [row[index] for row in shown]) for index, column in enumerate(columns)]
     kept = list(range(len(columns)))
     while len(kept) > 1 and sum(needs[index] + PADDING for index in kept) > width:
         kept.remove(min(kept[1:], key=lambda index: (columns[index].importance, -index)))
     return kept
 
 
-def _needed(column: Column, texts: list[str]) -> int:
-    """The cells that a column takes at least: figures whole, text folded."""
-    widest = _cells(line for text in [_wrapped(column.title, texts), *texts] for line in text.split("\n"))
-    return widest if column.kind != "text" else min(widest, NARROWEST_TEXT)
+def _widened(needs: list[int], widest: list[int], *, width: int) -> list[int]:
+    """Cells of each column: what it needs at least; of what is left the narrowest gets more until none lacks any."""
+    cells = [max(1, min(needed, width - PADDING)) for needed in needs]
+    for _ in range(width + 1 - sum(cells) - PADDING * len(cells)):
+        lacking = [index for index in range(len(cells)) if cells[index] < widest[index]]
+        if not lacking:
+            break
+        cells[min(lacking, key=lambda index: cells[index])] += 1
+    return cells
+
+
+def _needed(column: Column, texts: list[str], *, longest_word: int) -> int:
+    """The cells that a column takes at least: figures whole, text folded, but words up to `longest_word` whole."""
+    lines = [line for text in [_wrapped(column.title, texts), *texts] for line in text.split("\n")]
+    widest = _cells(lines)
+    if column.kind != "text":
+        return widest
+    word = min(_cells(word for line in lines for word in line.split()), longest_word)
+    return min(widest, max(NARROWEST_TEXT, word))
 
 
 def _wrapped(title: str, texts: Iterable[str]) -> str:

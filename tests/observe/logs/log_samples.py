@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 STEP_S = 0.5
 """Seconds of a step in every log that tells of steps."""
+EVALUATION_S = 3.2
 GIB = 2**30
 BAR = "█▋        "
 
@@ -61,11 +62,12 @@ def hugging_face_output(*, steps: int = 200) -> str:
     text = ""
     for step in range(1, steps + 1):
         epoch = f"{step / 100:.2f}"
-        text += f"\r{100 * step // steps:3d}%|{BAR}| {step}/{steps} [{clock(step * STEP_S)}<00:10,  2.00it/s]"
+        at_s = step * STEP_S + (step - 1) // 100 * EVALUATION_S
+        text += f"\r{100 * step // steps:3d}%|{BAR}| {step}/{steps} [{clock(at_s)}<00:10,  2.00it/s]"
         if step % 2 == 0:
             text += f"\n{{'loss': {loss_at(step)}, 'grad_norm': 1.25, 'learning_rate': 4.9e-05, 'epoch': {epoch}}}\n"
         if step % 100 == 0:
-            text += f"{{'eval_loss': {loss_at(step) + 0.1}, 'eval_runtime': 3.2, 'epoch': {epoch}}}\n"
+            text += f"{{'eval_loss': {loss_at(step) + 0.1}, 'eval_runtime': {EVALUATION_S}, 'epoch': {epoch}}}\n"
     return text + (
         "\n{'train_runtime': 110.0, 'train_samples_per_second': 29.09, 'train_steps_per_second': 1.818, "
         "'train_loss': 1.5, 'epoch': 2.0}\n"
@@ -79,10 +81,12 @@ def trainer_state(*, steps: int = 200) -> str:
             {"epoch": step / 100, "grad_norm": 1.25, "learning_rate": 5e-5, "loss": loss_at(step), "step": step}
         )
         if step % 100 == 0:
-            history.append({"epoch": step / 100, "eval_loss": loss_at(step) + 0.1, "eval_runtime": 3.2, "step": step})
+            evaluated = {"eval_loss": loss_at(step) + 0.1, "eval_runtime": EVALUATION_S}
+            history.append({"epoch": step / 100, **evaluated, "step": step})
+    duration_s = steps * STEP_S + steps // 100 * EVALUATION_S
     history.append({
-        "epoch": 2.0, "step": steps, "total_flos": 1e15, "train_loss": 1.5, "train_runtime": 100.0,
-        "train_samples_per_second": 64.0, "train_steps_per_second": 2.0,
+        "epoch": 2.0, "step": steps, "total_flos": 1e15, "train_loss": 1.5, "train_runtime": duration_s,
+        "train_samples_per_second": 32 * steps / duration_s, "train_steps_per_second": steps / duration_s,
     })  # fmt: skip
     state = {
         "best_metric": None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,19 +101,46 @@ def test_hugging_face_output(tmp_path: Path) -> None:
     run = only(written(tmp_path, "train.log", samples.hugging_face_output()))
     measured = run.measurement
     assert (measured.steps, measured.epochs, measured.duration_s) == (200, 2, 110.0)
-    assert measured.samples_per_s == 29.09
+    assert measured.samples_per_s == pytest.approx(29.09 * 110 / (110 - 2 * samples.EVALUATION_S))
     assert measured.final["eval_loss"] == pytest.approx(samples.loss_at(200) + 0.1)
-    # Without the bar there is only the mean of the summary, evaluation within.
+    # Without the bar there is only the mean of the summary, and the steps that it comes to.
     lines = [line for line in samples.hugging_face_output().splitlines() if line.startswith("{")]
     bare = only(written(tmp_path, "bare.log", "\n".join(lines) + "\n"))
-    assert bare.measurement.step_s == pytest.approx(1 / 1.818)
-    assert noted(bare, "evaluation and checkpoints within")
+    assert bare.measurement.step_s == pytest.approx((110 - 2 * samples.EVALUATION_S) / 110 / 1.818)
+    assert bare.measurement.steps == 200
+    assert noted(bare, "without its 2 evaluations, start and checkpoints within")
 
 
 def test_hugging_face_output_of_version_5_prints_texts(tmp_path: Path) -> None:
     rows = "".join(f"{{'loss': '{3 / n:.4f}', 'grad_norm': '1.25', 'epoch': '{n / 100}'}}\n" for n in range(1, 50))
     run = only(written(tmp_path, "train.log", rows))
     assert run.measurement.final == {"loss": 0.0612, "grad_norm": 1.25}
+
+
+@pytest.mark.parametrize("with_bar", [True, False])
+def test_evaluations_are_no_steps(tmp_path: Path, *, with_bar: bool) -> None:
+    """Their bar has no title either, and the clock of the training's goes on meanwhile: 400 s of 1600."""
+    text, clock_s = "", 0.0
+    for step in range(1, 401):
+        clock_s += 1
+        text += f"\r{step // 4:3d}%|{samples.BAR}| {step}/400 [{samples.clock(clock_s)}<10:00,  1.00s/it]\n"
+        text += f"{{'loss': {samples.loss_at(step)}, 'epoch': {step / 100:.2f}}}\n"
+        if step % 20 == 0:
+            text += "".join(
+                f"\r{each:3d}%|{samples.BAR}| {each}/30 [{samples.clock(2 * each)}<00:10,  2.00s/it]"
+                for each in range(1, 31)
+            )
+            clock_s += 60
+            text += f"\n{{'eval_loss': 0.5, 'eval_runtime': 60.0, 'epoch': {step / 100:.2f}}}\n"
+    text += (
+        f"{{'train_runtime': {clock_s}, 'train_samples_per_second': 2.0, 'train_steps_per_second': 0.25, "
+        "'train_loss': 1.5, 'epoch': 4.0}\n"
+    )
+    lines = text.splitlines() if not with_bar else []
+    bare = "".join(f"{line}\n" for line in lines if line.startswith("{"))
+    measured = only(written(tmp_path, "train.log", bare or text)).measurement
+    assert measured.step_s == pytest.approx(1.0, rel=0.01)
+    assert (measured.steps, measured.epochs, measured.samples_per_s) == (400, 4, 8.0)
 
 
 def test_of_several_checkpoints_the_newest_counts(tmp_path: Path) -> None:
@@ -122,7 +151,7 @@ def test_of_several_checkpoints_the_newest_counts(tmp_path: Path) -> None:
     run = only(tmp_path)
     assert (run.name, run.measurement.steps) == ("my-run", 1000)
     assert run.settings["train_batch_size"] == 16
-    assert run.measurement.duration_s == 100.0
+    assert run.measurement.duration_s == 1000 * samples.STEP_S + 10 * samples.EVALUATION_S
 
 
 def test_lightning_csv_has_empty_cells(tmp_path: Path) -> None:
@@ -157,7 +186,7 @@ def test_wandb_settings_and_machine(tmp_path: Path) -> None:
 
 def test_a_file_that_wandb_itself_wrote() -> None:
     run = only(REAL / "wandb-0.31.0.wandb")
-    assert (run.name, run.measurement.steps, run.measurement.epochs) == ("demo", 29, 2)
+    assert (run.name, run.measurement.steps, run.measurement.epochs) == ("demo", 29, 3)
     assert run.settings == {"lr": 0.001, "batch_size": 32, "opt_name": "adam"}
     assert run.measurement.final == {"train/loss": pytest.approx(2 / 30)}
     assert run.measurement.step_s == pytest.approx(0.02, rel=0.5)
@@ -178,6 +207,54 @@ def test_tensorboard_leaves_out_what_has_a_wrong_checksum(tmp_path: Path) -> Non
     run = only(written(tmp_path, "events", bytes(content)))
     assert run.measurement.steps == 38
     assert any("wrong checksum" in flag for flag in run.measurement.flags)
+
+
+def tb_event(tag: str, step: int, value: float, at: float) -> bytes:
+    scalar = samples.field(1, tag.encode()) + b"\x15" + struct.pack("<f", value)
+    event = (
+        b"\x09" + struct.pack("<d", at) + b"\x10" + samples.varint(step) + samples.field(5, samples.field(1, scalar))
+    )
+    return samples.tf_record(event)
+
+
+def test_a_validation_counted_by_epochs_is_no_second_program(tmp_path: Path) -> None:
+    content = samples.tensorboard(steps=1)
+    for step in range(1, 201):
+        content += tb_event("train/loss", step * 10, samples.loss_at(step), 1.7e9 + step)
+        if step % 50 == 0:
+            content += tb_event("val/acc", step // 50, 0.5 + step / 1000, 1.7e9 + step)
+    for name, packed in (("events.out", content), ("events.gz", gzip.compress(content))):
+        run = only(written(tmp_path, name, packed))
+        assert (run.measurement.steps, run.measurement.flags) == (2000, ())
+        assert run.measurement.step_s == pytest.approx(0.1)
+        assert run.measurement.best["val/acc"] == pytest.approx(0.7)
+        assert noted(run, "val/acc has a count of its own")
+
+
+def test_the_programs_own_step_counts_before_that_of_wandb(tmp_path: Path) -> None:
+    """A Trainer that logs every ten steps: W&B counts its calls."""
+
+    def item(key: str, value: float) -> bytes:
+        return samples.field(1, samples.field(1, key.encode()) + samples.field(16, str(value).encode()))
+
+    records = [
+        samples.field(2, b"".join([item("_step", call), item("_timestamp", 1.7e9 + 5.0 * call),
+                                   item("train/global_step", 10 * call), item("train/loss", 3 / (call + 1))]))
+        for call in range(60)
+    ]  # fmt: skip
+    run = only(written(tmp_path, "run-a.wandb", samples.leveldb(records)))
+    assert (run.measurement.steps, run.measurement.step_s) == (590, 0.5)
+    assert noted(only(written(tmp_path, "run-b.wandb", samples.wandb())), "count of the calls")
+
+
+def test_mlflow_without_steps_is_counted(tmp_path: Path) -> None:
+    folder = samples.mlflow(tmp_path)
+    lines = (folder / "metrics" / "loss").read_text().splitlines()
+    (folder / "metrics" / "loss").write_text("".join(f"{line.rpartition(' ')[0]} 0\n" for line in lines))
+    run = next(each for each in runs(tmp_path) if each.format == "mlflow")
+    assert run.measurement.steps == 39
+    assert run.measurement.step_s == pytest.approx(samples.STEP_S)
+    assert noted(run, "without a step")
 
 
 def test_mlflow_folder(tmp_path: Path) -> None:
@@ -203,6 +280,34 @@ def test_nvidia_smi_on_mig_says_nothing_of_use(tmp_path: Path) -> None:
     rows = "timestamp, utilization.gpu [%], memory.used [MiB]\n" + "2026/02/03 10:00:00.1, [N/A], 512 MiB\n" * 3
     run = only(written(tmp_path, "gpu.csv", rows))
     assert (run.measurement.device_busy, run.measurement.peak_device_bytes) == (None, 512 * 2**20)
+
+
+def test_nvidia_smi_of_a_whole_machine_before_during_and_after(tmp_path: Path) -> None:
+    """Of four GPUs one is idle and of others, and the run began late: neither makes it look starved."""
+    rows = "timestamp, index, utilization.gpu [%], memory.used [MiB]\n"
+    for sample in range(60):
+        works = 20 <= sample < 50
+        rows += "".join(
+            f"2026/02/03 10:{sample:02d}:00.000, {gpu}, {90 if works and gpu != 3 else 0} %, "
+            f"{20_000 if works and gpu != 3 else 4} MiB\n"
+            for gpu in range(4)
+        )
+    run = only(written(tmp_path, "gpu.csv", rows))
+    assert run.measurement.device_busy == pytest.approx(0.9)
+    assert run.ranks == 3
+    assert noted(run, "not of this run: device 3")
+    assert noted(run, "90 samples at 0 %")
+    idle = only(written(tmp_path, "idle.csv", rows.replace(" 90 %", " 0 %")))
+    assert (idle.measurement.device_busy, idle.ranks) == (0.0, 4)
+
+
+@pytest.mark.parametrize("date", ["2026/02/03 10:00:{s:02d}.5", "2026-02-03T10:00:{s:02d}"])
+def test_nvidia_smi_through_another_program(tmp_path: Path, date: str) -> None:
+    """The header has lost its units; nvidia-smi knows no other than MiB."""
+    rows = "".join(f"{date.format(s=s)},0,90,18000\n" for s in range(60))
+    run = only(written(tmp_path, "gpu.csv", "timestamp,index,utilization.gpu,memory.used\n" + rows))
+    assert (run.measurement.peak_device_bytes, run.measurement.duration_s) == (18000 * 2**20, 59.0)
+    assert run.measurement.flags == ()
 
 
 def test_dcgm(tmp_path: Path) -> None:
@@ -240,6 +345,33 @@ def test_gpuplans_own_run_folder(tmp_path: Path) -> None:
     written(tmp_path, "metrics.jsonl", "\n".join(lines) + "\n")
     run = only(tmp_path)
     assert (run.format, run.measurement.step_s, run.measurement.steps) == ("gpuplan", 0.5, 40)
+
+
+def test_the_log_of_a_run_of_gpuplan_is_not_a_second_one(tmp_path: Path) -> None:
+    lines = [f'{{"event": "steps", "step": {n}, "steps": 1, "samples": 8, "seconds": 0.5}}' for n in range(1, 41)]
+    written(tmp_path, "metrics.jsonl", "\n".join(lines) + "\n")
+    written(tmp_path, "log.txt", samples.accelerate())
+    for name in ("attempt.json", "status.json", "lock"):
+        written(tmp_path, name, "")
+    assert only(tmp_path).format == "gpuplan"
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("mnist", "lightning_logs", "version_2", "metrics.csv"), "mnist version_2"),
+        (("sweep-a", "out", "checkpoint-500", "trainer_state.json"), "sweep-a"),
+        (("exp7", "logs", "train.log"), "exp7"),
+        (("exp7", "lora_r8.log"), "lora_r8.log"),
+    ],
+)
+def test_a_run_is_called_by_the_first_folder_with_a_name_of_its_own(
+    tmp_path: Path, parts: tuple[str, ...], name: str
+) -> None:
+    path = tmp_path.joinpath(*parts)
+    path.parent.mkdir(parents=True)
+    text = samples.trainer_state() if path.suffix == ".json" else samples.csv_steps()
+    assert only(written(path.parent, path.name, text)).name == name
 
 
 def test_a_failure_in_the_log_counts_against_it(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It never writes, never runs what it reads, and never loads a file whole.
 from __future__ import annotations
 
 from gpuplan.observe.logs.formats import Refusal
+from gpuplan.observe.logs.joined import joined
 from gpuplan.observe.logs.walk import read_logs
 
-__all__ = ["Refusal", "read_logs"]
+__all__ = ["Refusal", "joined", "read_logs"]

@@ -22,23 +22,35 @@ if TYPE_CHECKING:
 __all__ = ["BarReader", "Bars", "bar_seconds"]
 
 BAR = re.compile(
-    rb"[\r\n]([^\r\n|%]{0,80}?)\d{1,3}%\|[^|\r\n]*\| *(\d{1,12})/(\d{1,12}) \[([\d:]{4,12})<[^,\]\r\n]{1,12}, *"
+    rb"[\r\n]([^\r\n%]{0,80}?)\d{1,3}%\|[^|\r\n]*\| *(\d{1,12})/(\d{1,12}) \[([\d:]{4,12})<[^,\]\r\n]{1,12}, *"
     rb"[^,\]\r\n]{1,14}(?:it/s|s/it)(?:[^\]\r\n]*?\bloss=([^,\]\s]{1,30}))?[^\]\r\n]*\]"
 )
+NUMBER = re.compile(rb"[-+]?\d[\d.,]*(?:e[-+]?\d+)?", re.IGNORECASE)
+LOSS = re.compile(rb"\bloss\b[ =:]{1,3}([-+]?\d[\d.]{0,20}(?:e[-+]?\d{1,3})?)", re.IGNORECASE)
 LIGHTNING = re.compile(rb"Epoch (\d{1,9})")
 NO_TRAINING = re.compile(
-    rb"load|fetch|download|map|token|generat|eval|valid|sanity|predict|test|filter|shard|prepro|cach", re.IGNORECASE
+    rb"load|fetch|map|token|generat|eval|valid|\bval\b|sanity|predict|infer|sampl|test|filter|shard|proces|cach|encod|"
+    rb"embed|sav|writ|extract|pack|resolv|index|calibrat|quantiz",
+    re.IGNORECASE,
 )
 MOST_BARS = 32
 
 
 class BarReader:
-    """Bars of each length apart: the steps of an epoch go on where the bar of the same length ended before."""
+    """Bars of each length apart: the steps of an epoch go on where the bar of the same length ended before.
+
+    Titles that differ in their numbers alone (`Epoch 2/10`, `loss 0.532`) are of one bar.
+    """
 
     def __init__(self, facts: Facts, doubts: Doubts) -> None:
         self._facts = facts
         self._doubts = doubts
         self._bars: dict[tuple[bytes, int], Bar] = {}
+        self._paused_s = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """The clocks of all bars went on for so long while other work was done: it is taken off."""
+        self._paused_s += seconds
 
     def take(self, chunk: Chunk) -> None:
         """Take the bars of some lines."""
@@ -53,15 +65,14 @@ class BarReader:
 
     def _take(self, rows: Sequence[tuple[bytes, ...]]) -> None:
         title, total = rows[0][0], int(rows[0][2])
-        epoch = LIGHTNING.search(title)
         if NO_TRAINING.search(title) or total < 2:
             return
-        key = (b"Epoch" if epoch else title.strip(), total)
+        key = (NUMBER.sub(b"#", title).strip(), total)
         bar = self._bars.get(key)
         if bar is None and len(self._bars) < MOST_BARS:
             bar = self._bars[key] = Bar(Gatherer(self._facts, Doubts(self._doubts), axis="step"), total)
         if bar is not None:
-            bar.take(rows)
+            bar.take(rows, self._paused_s)
 
     def runs(self) -> Iterator[LoggedRun]:
         """The run of the bar with the most time on it."""
@@ -80,24 +91,31 @@ class Bar:
         self.gatherer = gatherer
         self.total = total
         self.seconds = 0.0
+        """On its clock, pauses within: a bar of evaluations has less than the one that they interrupt."""
+        self._clock = 0.0
         self._before = 0
         self._last = (-1, -1.0)
+        self._paused_before_s = 0.0
+        """What had been paused before this bar was begun."""
 
-    def take(self, rows: Sequence[tuple[bytes, ...]]) -> None:
+    def take(self, rows: Sequence[tuple[bytes, ...]], paused_s: float) -> None:
         """Take what was drawn; the first drawing of a step counts, later ones hold other work."""
         places, clocks, losses = [], [], []
-        for (_, count, total, _, loss), seconds in zip(rows, bar_seconds([row[3] for row in rows]), strict=True):
+        for (title, count, total, _, loss), clock in zip(rows, bar_seconds([row[3] for row in rows]), strict=True):
             step = int(count)
             if step == self._last[0] or step == 0 or step > int(total):
                 continue
-            if step < self._last[0] and not self._begins_anew(step):
-                continue
-            if seconds > self._last[1]:
-                self.seconds += seconds - max(self._last[1], 0.0)
-            self._last = (step, seconds)
+            if step < self._last[0]:
+                if not self._begins_anew(step):
+                    continue
+                self._paused_before_s, self._last, self._clock = paused_s, (-1, -1.0), 0.0
+            # Whole seconds stay whole: the clock of a bar is known as one that counts these.
+            seconds = max(self._last[1], clock - round(paused_s - self._paused_before_s))
+            self.seconds += max(0.0, clock - self._clock)
+            self._last, self._clock = (step, seconds), clock
             places.append(float(self._before + step))
             clocks.append(seconds)
-            losses.append(loss)
+            losses.append(loss or _loss_in(title))
         numbers = [float((place - 1) // self.total + 1) for place in places]
         columns: dict[str, Sequence[float]] = {"bar_s": clocks, "bar_number": numbers}
         if losses and all(losses):
@@ -128,6 +146,11 @@ class Bars:
         """The run of the longest bar; raises Unreadable."""
         name = "lightning" if LIGHTNING.search(source.head) and b"v_num" in source.head else self.name
         return read_text(source, Facts(name, source.path), BarReader)
+
+
+def _loss_in(title: bytes) -> bytes:
+    found = LOSS.search(title) if b"oss" in title or b"OSS" in title else None
+    return found.group(1) if found else b""
 
 
 class _Seconds(dict[bytes, float]):

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from gpuplan.observe.logs.formats import Facts, Found
-from gpuplan.observe.logs.samples import MOST_DEVICES, Devices, run_of
+from gpuplan.observe.logs.samples import Devices, run_of, size_of
 from gpuplan.observe.logs.stream import chunks, opened
 from gpuplan.observe.records import Doubts, number
 
@@ -51,18 +51,18 @@ class Dcgm:
         yield from run_of(found, facts, doubts)
 
 
-def _sample(found: Devices, device: str, cells: dict[str, str], facts: Facts, doubts: Doubts) -> None:
+def _sample(found: Devices, name: str, cells: dict[str, str], facts: Facts, doubts: Doubts) -> None:
     """One row: GPUTL in percent or GRACT as a share, FBUSD in MiB."""
-    name = next((each for each in SHARES if number(cells.get(each, "")) is not None), None)
+    device = found.device(name)
+    share = next((each for each in SHARES if number(cells.get(each, "")) is not None), None)
     used = False
-    if name is not None:
-        figure = number(cells[name]) or 0.0
-        used = found.busy.add(figure / 100 if name == "GPUTL" else figure)
+    if share is not None:
+        figure = number(cells[share]) or 0.0
+        used = device.take(figure / 100 if share == "GPUTL" else figure)
         if not used:
-            doubts[f"{facts.path.name}: {name} is no share"] += 1
+            doubts[f"{facts.path.name}: {share} is no share"] += 1
     memory = number(cells.get("FBUSD", ""))
-    if memory is not None:
-        used = found.memory(memory * 2**20) or used
-    if len(found.devices) < MOST_DEVICES:
-        found.devices.add(device)
-    found.samples += used
+    size = size_of(memory * 2**20) if memory is not None else None
+    if size is not None:
+        device.peak_bytes = max(device.peak_bytes, size)
+    found.samples += used or size is not None

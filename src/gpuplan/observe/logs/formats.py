@@ -6,17 +6,22 @@ It never decides what a file is; that is each reader's own business.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from pydantic import Field
+
 from gpuplan.model import LoggedRun, Measurement
+from gpuplan.observe.logs.curve import CurveStart, Spot
+from gpuplan.observe.logs.epochs import LOSSES, checked_times, finished_epochs, series, stated_epoch
 from gpuplan.observe.logs.memory import peaks
 from gpuplan.observe.logs.stream import chunks, opened
 from gpuplan.observe.records import MAX_NAME, Doubts
 from gpuplan.observe.summary import summary
 from gpuplan.observe.tables import PLACES, ROLES, Axis, Table
-from gpuplan.observe.timing import EPOCH_SECONDS
+from gpuplan.observe.timing import CLOCKS, LONGEST_UNITLESS_STEP, STEP_SECONDS
 from gpuplan.observe.writers import History, Row, Stretch, Writers
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from gpuplan.observe.logs.stream import Chunk
 
 __all__ = [
+    "OF_ONE_GPU",
+    "RANK_TOKENS",
     "Facts",
     "Found",
     "Gatherer",
@@ -34,30 +41,33 @@ __all__ = [
     "Refusal",
     "Source",
     "TextReader",
+    "Traced",
     "columns_of",
     "figures_of",
+    "path_text",
     "read_text",
+    "run_name",
+    "shown",
 ]
 
 MOST_FLAGS = 20
 MOST_NOTES = 20
-MOST_EPOCHS = 1000
 MOST_SETTINGS = 200
 MOST_AT_ONCE = 4
 """Programs that may have written one file at the same time; of more, it is the order that is lost."""
 FEWEST_ROWS = 3
-NAMES = {
-    "train_loss": "loss",
-    "train/loss": "loss",
-    "training_loss": "loss",
-    "train_loss_epoch": "loss",
-    "eval_loss": "val_loss",
-    "eval/loss": "val_loss",
-    "valid_loss": "val_loss",
-    "validation_loss": "val_loss",
-    "val/loss": "val_loss",
-} | dict.fromkeys(EPOCH_SECONDS, "epoch_s")
-"""Names of per-epoch series that mean the same."""
+UNSURE_FROM = 1.0
+"""A step time without a unit: below it nobody would count milliseconds, from here on either may be meant."""
+RANK_TOKENS = "tokens_per_second_per_gpu"
+OF_ONE_GPU = "tokens per second are of one GPU, and the log does not say how many there were"
+GENERIC = re.compile(
+    r"(metrics|trainer_state|log|logs|train|training|output|outputs|out|results|stdout|stderr|history|run|runs|files"
+    r"|events|csv_logs|tb|tensorboard|lightning_logs|wandb|version_\d+|checkpoint(-\d+)?s?|attempt_\d+|\d+"
+    r"|log_\d{9,}|slurm|gpu_metrics)(\.\w{1,8})*",
+    re.IGNORECASE,
+)
+"""Names of files and folders that name no run: a folder above does."""
+NUMBERED = re.compile(r"version_\d+|attempt_\d+", re.IGNORECASE)
 
 
 class Refusal(NamedTuple):
@@ -69,6 +79,12 @@ class Refusal(NamedTuple):
 
 
 Found = LoggedRun | Refusal
+
+
+class Traced(LoggedRun):
+    """A run with the beginning of its curve, which is not shown and not kept."""
+
+    curve: tuple[Spot, ...] = Field(default=(), exclude=True, repr=False)
 
 
 class Source(NamedTuple):
@@ -95,22 +111,22 @@ class Facts:
     figures: dict[str, Any] = field(default_factory=dict)
     """Fields of the measurement that the log states as such; they win over those from its rows."""
 
-    def run(self, doubts: Doubts, figures: Mapping[str, Any] | None = None, **more: Any) -> LoggedRun:
+    def run(self, doubts: Doubts, figures: Mapping[str, Any] | None = None, **more: Any) -> Traced:
         """The run that these are facts of, with these figures measured."""
         known = {name: value for name, value in (dict(figures or {}) | self.figures).items() if value is not None}
         known.setdefault("world_size", self.ranks or 1)
-        flags = tuple(flag[:300] for flag in doubts.texts()[:MOST_FLAGS])
-        return LoggedRun(**({
-            "name": _shown(self.name or _name_of(self.path)),
+        flags = tuple(shown(flag)[:300] for flag in doubts.texts()[:MOST_FLAGS])
+        return Traced(**({
+            "name": path_text(self.name or _name_of(self.path))[:MAX_NAME] or "log",
             "format": self.format,
-            "path": str(self.path),
+            "path": path_text(self.path),
             "settings": dict(list(self.settings.items())[:MOST_SETTINGS]),
             "command": self.command,
             "gpu": self.gpu,
             "ranks": self.ranks,
             "versions": self.versions,
             "taken": self.taken,
-            "notes": tuple(dict.fromkeys(note[:300] for note in self.notes[:MOST_NOTES])),
+            "notes": tuple(dict.fromkeys(shown(note)[:300] for note in self.notes[:MOST_NOTES])),
             "measurement": Measurement(**known, flags=flags),
         } | more))  # fmt: skip
 
@@ -139,22 +155,37 @@ class Gatherer:
         self._axis = axis
         self._by_order = by_order
         self._writers = Writers(facts.path.name, doubts, places=PLACES, no_values=ROLES, ties=ties)
+        self._curve = CurveStart()
 
     def row(self, at: float, numbers: dict[str, float], line: int = 0) -> None:
         """Take one row; one that stands nowhere on a run is passed over."""
         if not self._writers.out_of_order:
             self._writers.take(Row(at, numbers), line)
+        if self._curve.wants_more:
+            self._trace(at, numbers)
 
     def stretch(self, places: Sequence[float], columns: Mapping[str, Sequence[float]], line: int = 0) -> None:
         """Take rows that follow each other."""
         if not self._writers.out_of_order:
             self._writers.take_stretch(Stretch(places, dict(columns)), line)
+        for index, at in enumerate(places):
+            if not self._curve.wants_more:
+                break
+            self._trace(at, {name: figures[index] for name, figures in columns.items()})
 
     def more(self, numbers: dict[str, float], line: int = 0) -> None:
         """Take figures that belong to the newest row."""
         self._writers.take_more(numbers, line)
 
-    def runs(self) -> Iterator[LoggedRun]:
+    def _trace(self, at: float, numbers: Mapping[str, float]) -> None:
+        """Note the loss of a row, for telling whether another log is of the same run."""
+        loss = next((numbers[name] for name in LOSSES if name in numbers), math.nan)
+        if math.isfinite(loss) and math.isfinite(at):
+            by_step = self._axis == "step" and not self._by_order
+            epoch = at if self._axis == "epoch" else stated_epoch(numbers)
+            self._curve.take(Spot(at if by_step else None, epoch, loss))
+
+    def runs(self) -> Iterator[Traced]:
         """What each program wrote, as a run of its own; none where too many would have written at the same time."""
         histories = self._writers.histories()
         crowded = any(sum(map(history.meets, histories)) >= MOST_AT_ONCE for history in histories)
@@ -177,34 +208,34 @@ class Gatherer:
         if any(other is not history and not history.meets(other) for other in histories):
             yield f"{name}: {self._axis}s stand in it twice, as one program began anew after another had ended"
 
-    def _run(self, history: History, doubts: Doubts, number: int | None) -> LoggedRun:
+    def _run(self, history: History, doubts: Doubts, number: int | None) -> Traced:
         facts = self.facts
-        table = Table(self._axis, history.rows, history.values, by_order=self._by_order)
+        told = Table(self._axis, history.rows, history.values, by_order=self._by_order)
         if len(history.rows) < FEWEST_ROWS:
             doubts[f"{facts.path.name}: only {len(history.rows)} rows"] += 1
+        timed = checked_times(told, facts.path.name, doubts)
+        table = told._replace(rows=timed.rows)
         found = summary(table, facts.path.name, doubts)
+        _doubt_unit(table, facts.path.name, doubts)
         memory = peaks(history.values, facts.format, facts.path.name, doubts)
         name = (facts.name or _name_of(facts.path)) + (f" ({number})" if number else "")
-        own = replace(facts, name=name, notes=[*facts.notes, *found.notes, *memory.notes])
-        fields = found.fields | memory.sizes
+        own = replace(facts, name=name, notes=[*facts.notes, *timed.notes, *found.notes, *memory.notes])
+        fields = found.fields | memory.sizes | {"epochs": finished_epochs(table)}
         _tokens(fields, found.tokens_per_s_of_rank, own)
-        lines = f"{history.first_line}-{history.last_line}" if number else ""
-        return own.run(doubts, fields, lines=lines, epochs=series(table))
+        by_epoch = series(table)
+        if fields["epoch_s"] is None and (seconds := by_epoch.get("epoch_s")):
+            fields["epoch_s"] = fmean(seconds[1:] or seconds)
+        lines = f"{history.first_line}-{history.last_line}" if number and history.last_line else ""
+        return own.run(doubts, fields, lines=lines, epochs=by_epoch, curve=() if number else tuple(self._curve.spots))
 
 
-def series(table: Table) -> dict[str, tuple[float, ...]]:
-    """Named figures by epoch, `epoch` itself among them, each as far as every epoch has one; at most 1000."""
-    rows = table.rows[:MOST_EPOCHS]
-    if table.axis != "epoch" or any(row.at != int(row.at) for row in rows):
-        return {}
-    names = [name for name in rows[0].numbers if name not in PLACES]
-    found = {"epoch": tuple(row.at for row in rows)}
-    for name in names:
-        figures = (row.numbers.get(name, math.nan) for row in rows)
-        known = tuple(takewhile(math.isfinite, figures))
-        if known:
-            found.setdefault(NAMES.get(name, name), known)
-    return found
+def _doubt_unit(table: Table, name: str, doubts: Doubts) -> None:
+    """Say where a step time without a unit and without a clock beside it could as well be in milliseconds."""
+    clocked = any(key in row.numbers for row in table.rows[:FEWEST_ROWS] for key in CLOCKS)
+    for key in () if clocked else (key for key, unit in STEP_SECONDS.items() if unit is None):
+        figures = [row.numbers[key] for row in table.rows if key in row.numbers]
+        if figures and UNSURE_FROM <= median(figures) <= LONGEST_UNITLESS_STEP:
+            doubts[f"{name}: {key} has no unit: {median(figures):g} is taken as seconds and may be milliseconds"] += 1
 
 
 def columns_of(names: Sequence[str], rows: Sequence[tuple[bytes, ...]]) -> dict[str, list[float]]:
@@ -274,16 +305,35 @@ def _tokens(fields: dict[str, Any], of_rank: float | None, facts: Facts) -> None
     if facts.ranks is not None:
         fields["tokens_per_s"] = of_rank * facts.ranks
         return
-    fields["final"] = {**fields.get("final", {}), "tokens_per_second_per_gpu": of_rank}
-    facts.notes.append("tokens per second are of one GPU, and the log does not say how many there were")
+    fields["final"] = {**fields.get("final", {}), RANK_TOKENS: of_rank}
+    facts.notes.append(OF_ONE_GPU)
+
+
+def run_name(folder: Path) -> str:
+    """The name of the run whose files lie in this folder: the first folder upwards that is not called like any other.
+
+    What was passed over on the way stands behind it, where it tells runs apart: `mnist version_2`.
+    """
+    passed = ""
+    for each in (folder, *folder.parents):
+        if each.name and not GENERIC.fullmatch(each.name):
+            return f"{each.name} {passed}".strip()
+        passed = passed or (each.name if NUMBERED.fullmatch(each.name) else "")
+    return folder.name
+
+
+def path_text(path: Path | str) -> str:
+    """A path, or the name of a file, as a text that can be kept: what cannot be shown stands as escapes."""
+    return shown(str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+
+
+def shown(text: str) -> str:
+    """A text with what cannot be shown as escapes, so that no name of a file commands a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _name_of(path: Path) -> str:
     """A file with a name of its own, else the folder it lies in."""
-    usual = path.stem in {"metrics", "trainer_state", "log", "output", "stdout", "stderr", "history", "train"}
-    return path.parent.name or path.name if usual else path.name
-
-
-def _shown(name: str) -> str:
-    printable = "".join(character for character in name if character.isprintable())
-    return printable[:MAX_NAME] or "log"
+    return (run_name(path.absolute().parent) if GENERIC.fullmatch(path.name) else "") or path.name

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-__all__ = ["Shares", "slurm_bytes", "slurm_seconds"]
+__all__ = ["Shares", "moment", "slurm_bytes", "slurm_seconds"]
 
 SIZE = re.compile(r"([\d.]{1,20}) ?([KMGTP]?)i?B?", re.IGNORECASE)
 TIME = re.compile(r"(?:(\d{1,5})-)?(?:(\d{1,6}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,6})?)")
+DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d.{0,24}")
 POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 MOST_BYTES = 2**50
 
@@ -53,3 +55,14 @@ def slurm_seconds(text: str) -> float | None:
         return None
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def moment(text: str) -> datetime | None:
+    """A date with a time, as `2026-02-03T10:00:00Z` or `2026/02/03 10:00:00.123`, in UTC if it names no zone."""
+    if DATE.fullmatch(text) is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace("/", "-"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

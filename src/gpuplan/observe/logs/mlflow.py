@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import re
 from contextlib import ExitStack
+from itertools import count, islice
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from gpuplan.observe.logs.formats import Facts, Found, Gatherer, Refusal
@@ -26,6 +27,7 @@ __all__ = ["is_mlflow_run", "read_mlflow_run"]
 MOST_METRICS = 200
 MOST_PARAMS = 200
 MOST_META_BYTES = 64 * 1024
+SURE_LINES = 20
 RUN_NAME = re.compile(rb"^run_name: *'?([^'\r\n]{1,100})'?", re.MULTILINE)
 BUSY = re.compile(r"system/gpu_\d+_utilization_percentage")
 MEMORY = re.compile(r"system/gpu_\d+_memory_usage_megabytes")
@@ -57,9 +59,13 @@ def read_mlflow_run(folder: Path) -> Iterator[Found]:
     if len(training) > MOST_METRICS:
         doubts[f"{folder.name}: only {MOST_METRICS} of {len(training)} metrics are read"] += 1
     _machine(root, [path for path in paths if path not in set(training)], facts, doubts)
+    if any(_is_counted(path) for path in training[:MOST_METRICS]):
+        facts.notes.append("metrics without a step in it: they are counted, and a program may not log at each step")
     with ExitStack() as stack:
         lines = [
-            _lines(stack.enter_context(opened(path)), path.relative_to(root).as_posix(), doubts)
+            _lines(
+                stack.enter_context(opened(path)), path.relative_to(root).as_posix(), doubts, counted=_is_counted(path)
+            )
             for path in training[:MOST_METRICS]
         ]
         for line in heapq.merge(*lines):
@@ -70,13 +76,21 @@ def read_mlflow_run(folder: Path) -> Iterator[Found]:
         yield Refusal(str(folder), "a run of MLflow without a metric")
 
 
-def _lines(file: IO[bytes], name: str, doubts: Doubts) -> Iterator[Line]:
+def _is_counted(path: Path) -> bool:
+    """Whether all of a metric's first figures have the step 0, which MLflow writes where a program names none."""
+    with opened(path) as file:
+        steps = [line.step for line in islice(_lines(file, path.name, Doubts()), SURE_LINES)]
+    return len(steps) > 1 and not any(steps)
+
+
+def _lines(file: IO[bytes], name: str, doubts: Doubts, *, counted: bool = False) -> Iterator[Line]:
+    numbers = count()
     for chunk in chunks(file, name, doubts):
         for text in chunk.data.splitlines():
             cells = [number(cell.decode("utf-8", "replace")) for cell in text.split()]
             if len(cells) in {2, 3} and all(cell is not None for cell in cells):
                 at_ms, value, *step = (float(cell or 0.0) for cell in cells)
-                yield Line(step[0] if step else 0.0, at_ms, name, value)
+                yield Line(float(next(numbers)) if counted else step[0] if step else 0.0, at_ms, name, value)
             elif text.strip():
                 doubts[f"{name}: a line is not a time, a value and a step"] += 1
 

@@ -1,4 +1,4 @@
-"""`nvidia-smi --query-gpu=... --format=csv`, with or without units in the cells.
+"""`nvidia-smi --query-gpu=... --format=csv`, with or without units in the cells; its memory is in MiB anyway.
 
 It never takes a cell that says `[N/A]` for a number.
 """
@@ -6,16 +6,17 @@ It never takes a cell that says `[N/A]` for a number.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gpuplan.observe.logs.formats import Facts, Found
-from gpuplan.observe.logs.samples import MOST_DEVICES, Devices, run_of
+from gpuplan.observe.logs.machine import moment
+from gpuplan.observe.logs.samples import Device, Devices, run_of, size_of
 from gpuplan.observe.logs.stream import chunks, opened
 from gpuplan.observe.records import Doubts, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from gpuplan.observe.logs.formats import Source
 
@@ -26,7 +27,6 @@ BYTES = {"MiB": 2**20, "GiB": 2**30, "KiB": 2**10}
 NOT_KNOWN = frozenset(
     {"[N/A]", "N/A", "[Not Supported]", "[Not Found]", "[Unknown Error]", "ERR!", "", "[Insufficient Permissions]"}
 )
-TIMES = ("%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S")
 JUMP_S = 3600.0
 DEVICE = ("index", "uuid", "gpu_uuid", "pci.bus_id")
 
@@ -79,44 +79,46 @@ class _Samples:
             what = "a row has not the header's columns" if whole else "the last line is cut off"
             self._doubt(what)
             return
+        known = dict(zip(self._header, cells, strict=True))
+        device = self.found.device(known.get(self._device, "")[:100])
         used = False
         for (name, unit), cell in zip(self._columns, cells, strict=True):
-            used = self._cell(name, unit, cell) or used
+            used = self._cell(device, name, unit, cell) or used
         self.found.samples += used
 
-    def _cell(self, name: str, unit: str, cell: str) -> bool:
+    def _cell(self, device: Device, name: str, unit: str, cell: str) -> bool:
         """Take one cell; whether it says something of a device."""
         if cell in NOT_KNOWN:
             return False
         if name == "timestamp":
             self._clock(cell)
-        elif name == self._device and len(self.found.devices) < MOST_DEVICES:
-            self.found.devices.add(cell[:100])
         elif name in {"name", "gpu_name"}:
             self._facts.gpu = self._facts.gpu or cell[:100]
         elif name == "utilization.gpu":
-            return self._share(cell)
+            return self._share(device, cell)
         elif name == "memory.used":
-            return self._memory(cell, unit)
+            return self._memory(device, cell, unit)
         return False
 
-    def _share(self, cell: str) -> bool:
+    def _share(self, device: Device, cell: str) -> bool:
         figure = number(cell.removesuffix("%").strip())
-        if figure is None or not self.found.busy.add(figure / 100):
+        if figure is None or not device.take(figure / 100):
             self._doubt("a utilization is not within 0 to 100 %")
             return False
         return True
 
-    def _memory(self, cell: str, unit: str) -> bool:
+    def _memory(self, device: Device, cell: str, unit: str) -> bool:
         text, _, own = cell.partition(" ")
-        figure, factor = number(text), BYTES.get(own or unit)
-        if figure is None or factor is None or not self.found.memory(figure * factor):
+        figure, factor = number(text), BYTES.get(own or unit or "MiB")
+        size = size_of(figure * factor) if figure is not None and factor is not None else None
+        if size is None:
             self._doubt("a size of memory that no device has")
             return False
+        device.peak_bytes = max(device.peak_bytes, size)
         return True
 
     def _clock(self, cell: str) -> None:
-        now = _time(cell)
+        now = moment(cell)
         if now is None:
             self._doubt("a time that cannot be read")
             return
@@ -134,12 +136,3 @@ class _Samples:
 
     def _doubt(self, what: str) -> None:
         self._doubts[f"{self._facts.path.name}: {what}"] += 1
-
-
-def _time(text: str) -> datetime | None:
-    for layout in TIMES:
-        try:
-            return datetime.strptime(text, layout).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return None

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gpuplan.model import LoggedRun
+from gpuplan.observe.logs.formats import path_text
 from gpuplan.observe.metrics import JSON_NAME, measure, series
 from gpuplan.observe.records import Doubts, json_objects, whole
 from gpuplan.observe.track_log import EVENTS
@@ -39,9 +40,9 @@ def read_own_run(folder: Path) -> Iterator[Found]:
         longest = max(curves.values(), key=lambda curve: len(curve.points))
         epochs["epoch"] = tuple(point.at for point in longest.points[:MOST_EPOCHS])
     yield LoggedRun(
-        name=folder.resolve().name[:100] or "run",
+        name=path_text(folder.resolve().name)[:100] or "run",
         format="gpuplan",
-        path=str(folder),
+        path=path_text(folder),
         ranks=measurement.world_size,
         epochs=epochs,
         measurement=measurement,

@@ -49,7 +49,7 @@ class Sacct:
         if job.root:
             yield job.run(doubts)
         elif not count:
-            yield Refusal(str(source.path), "no job in it")
+            yield Refusal(str(source.path), "; ".join(("no job in it", *doubts.texts()))[:300])
 
 
 class _Job:

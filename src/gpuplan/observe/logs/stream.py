@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from gpuplan.observe.records import Doubts
 
-__all__ = ["Chunk", "Unreadable", "chunks", "opened", "pieces", "text_pieces"]
+__all__ = ["Chunk", "Unreadable", "chunks", "opened", "pieces", "text_pieces", "unpacked"]
 
 PIECE_BYTES = 64 * 1024
+ARCHIVE_HEAD_BYTES = 200
 MAX_LINE_BYTES = 1024 * 1024
 UNPACK_MEMORY_BYTES = 128 * 1024 * 1024
 MOST_RATIO = 200
@@ -30,6 +31,8 @@ RATIO_FROM_BYTES = 64 * 1024 * 1024
 LINE_END = re.compile(rb"[\r\n]")
 ZSTD = b"\x28\xb5\x2f\xfd"
 ARCHIVES = {b"PK\x03\x04": "a zip archive", b"7z\xbc\xaf": "a 7-Zip archive", b"Rar!": "a RAR archive"}
+PYTORCH = b"/data.pkl"
+"""What the first file of a zip archive that PyTorch wrote is called."""
 WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -59,23 +62,43 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def pieces(file: IO[bytes], name: str, doubts: Doubts) -> Iterator[bytes]:
     """The bytes of a file, unpacked; raises Unreadable where they unpack without end, or not at all."""
-    head = file.read(8)
+    head = file.read(ARCHIVE_HEAD_BYTES)
     file.seek(0)
     kind = next((what for magic, what in ARCHIVES.items() if head.startswith(magic)), None)
+    if kind is not None and PYTORCH in head:
+        raise Unreadable("weights or a state that PyTorch saved, no log")
     if kind is not None:
         raise Unreadable(f"{kind}; unpack it first")
     if head.startswith(ZSTD):
         raise Unreadable("packed with zstd; unpack it first: zstd -d FILE")
     if head.startswith(b"\x1f\x8b"):
-        unpacked = _plain(gzip.GzipFile(fileobj=file))
+        content = _gunzipped(gzip.GzipFile(fileobj=file))
     elif head.startswith(b"BZh"):
-        unpacked = _unpacked(file, bz2.BZ2Decompressor)
+        content = _unpacked(file, bz2.BZ2Decompressor)
     elif head.startswith(b"\xfd7zXZ\x00"):
-        unpacked = _unpacked(file, lambda: lzma.LZMADecompressor(memlimit=UNPACK_MEMORY_BYTES))
+        content = _unpacked(file, lambda: lzma.LZMADecompressor(memlimit=UNPACK_MEMORY_BYTES))
     else:
         yield from _plain(file)
         return
-    yield from _guarded(unpacked, file, name, doubts)
+    yield from _guarded(content, file, name, doubts)
+
+
+def unpacked(file: IO[bytes], name: str, doubts: Doubts) -> Callable[[int], bytes]:
+    """Reads so many bytes more of a file, unpacked; fewer where it ends. Raises Unreadable as `pieces` does."""
+    parts = pieces(file, name, doubts)
+    rest = bytearray()
+
+    def read(size: int) -> bytes:
+        while len(rest) < size:
+            part = next(parts, b"")
+            if not part:
+                break
+            rest.extend(part)
+        found = bytes(rest[:size])
+        del rest[:size]
+        return found
+
+    return read
 
 
 def chunks(file: IO[bytes], name: str, doubts: Doubts) -> Iterator[Chunk]:
@@ -103,8 +126,14 @@ def _after_first_end(data: bytes) -> bytes:
     return data[found.end() :] if found else b""
 
 
-def _plain(file: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+def _plain(file: IO[bytes]) -> Iterator[bytes]:
     while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
+def _gunzipped(file: gzip.GzipFile) -> Iterator[bytes]:
+    """As much at a time as is there: a whole piece would be lost where the packing is cut off within."""
+    while piece := file.read1(PIECE_BYTES):
         yield piece
 
 
@@ -128,11 +157,11 @@ def _unpacked(file: IO[bytes], make: Callable[[], bz2.BZ2Decompressor | lzma.LZM
             yield piece
 
 
-def _guarded(unpacked: Iterator[bytes], file: IO[bytes], name: str, doubts: Doubts) -> Iterator[bytes]:
+def _guarded(content: Iterator[bytes], file: IO[bytes], name: str, doubts: Doubts) -> Iterator[bytes]:
     """What was unpacked up to where the packing is damaged; raises Unreadable for a bomb."""
     made = 0
     try:
-        for piece in unpacked:
+        for piece in content:
             made += len(piece)
             if made > RATIO_FROM_BYTES and made > MOST_RATIO * file.tell():
                 raise Unreadable(f"it unpacks to more than {MOST_RATIO} times its size")

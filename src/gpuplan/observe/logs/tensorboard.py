@@ -1,6 +1,7 @@
-"""TensorBoard's event files: scalars by step, with the clock of each. A folder of them is one run.
+"""TensorBoard's event files: scalars by step, with the clock of each.
 
-It reads scalars alone, and leaves out a record whose checksum is wrong.
+It reads scalars alone, and leaves out a record whose checksum is wrong. A scalar that is counted otherwise than the
+others, as a validation by epochs among steps, is a value and no row.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.observe.logs.binary import Field, as_double, as_float, fields, tf_records
-from gpuplan.observe.logs.formats import Facts, Found, Gatherer, Refusal
-from gpuplan.observe.logs.stream import opened
+from gpuplan.observe.logs.formats import Facts, Found, Gatherer, Refusal, run_name
+from gpuplan.observe.logs.stream import opened, unpacked
 from gpuplan.observe.records import Doubts
+from gpuplan.observe.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gpuplan.observe.logs.formats import Source
+    from gpuplan.observe.logs.formats import Source, Traced
 
 __all__ = ["TensorBoard"]
 
@@ -50,27 +52,61 @@ class TensorBoard:
         """The run in it; raises Unreadable."""
         doubts = Doubts()
         name = source.path.name
-        gatherer = Gatherer(Facts(self.name, source.path, name=_run_name(source.path)), doubts, axis="step")
+        facts = Facts(self.name, source.path, name=run_name(source.path.absolute().parent))
+        gatherer, counts = Gatherer(facts, doubts, axis="step"), _Counts()
         for event in _events(source.path, doubts):
             for tag in event.scalars:
                 if len(tag) > 100 or not tag.isprintable():
                     doubts[f"{name}: a scalar's name cannot be shown"] += 1
-            if event.scalars:
-                gatherer.row(float(event.step), {**event.scalars, "wall_time": event.at})
+            scalars = counts.of_steps(event)
+            if scalars:
+                gatherer.row(float(event.step), {**scalars, "wall_time": event.at})
+        facts.notes += counts.notes()
         runs = list(gatherer.runs())
-        yield from runs
+        yield from (counts.added(run) if len(runs) == 1 else run for run in runs)
         if not runs:
             yield Refusal(str(source.path), "no scalar in it")
 
 
-def _run_name(path: Path) -> str:
-    folder = path.resolve().parent
-    return folder.parent.name if folder.name in {"tb", "runs", "logs", "tensorboard"} else folder.name
+class _Counts:
+    """Tells scalars that are counted by steps from those with a count of their own, which is behind the steps.
+
+    A scalar whose own count goes back is a program that began anew, and stays where it is.
+    """
+
+    def __init__(self) -> None:
+        self._newest = -1
+        self._last: dict[str, int] = {}
+        self._others = Values()
+
+    def of_steps(self, event: Event) -> dict[str, float]:
+        """The scalars of an event that are counted by steps."""
+        found = {}
+        for tag, figure in event.scalars.items():
+            before = self._last.get(tag, -1)
+            self._last[tag] = event.step
+            if tag in self._others.by_name or before < event.step < self._newest:
+                self._others.add(tag, event.step, figure)
+            else:
+                found[tag] = figure
+        self._newest = event.step if found else self._newest
+        return found
+
+    def notes(self) -> list[str]:
+        """Which scalars have a count of their own."""
+        names = [name for name in self._others.by_name if len(name) <= 100 and name.isprintable()]
+        return [f"{name} has a count of its own, perhaps of epochs: only its last and best are taken" for name in names]
+
+    def added(self, run: Traced) -> Traced:
+        """The run with their last and best figures."""
+        measured = run.measurement
+        final, best = measured.final | self._others.last(), measured.best | self._others.best()
+        return run.model_copy(update={"measurement": measured.model_copy(update={"final": final, "best": best})})
 
 
 def _events(path: Path, doubts: Doubts) -> Iterator[Event]:
     with opened(path) as file:
-        for record in tf_records(file.read, path.name, doubts):
+        for record in tf_records(unpacked(file, path.name, doubts), path.name, doubts):
             try:
                 yield _event(record)
             except ValueError:

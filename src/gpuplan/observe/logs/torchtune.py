@@ -159,9 +159,8 @@ def _shape(keys: list[str]) -> Shape:
 def _with_steps(run: LoggedRun, by_bar: LoggedRun) -> LoggedRun:
     """Lines have no clock; the bar of the same program has."""
     clocked = by_bar.measurement
-    fields = {name: getattr(clocked, name) for name in ("step_s", "step_p10_s", "step_p90_s")}
+    fields = {name: getattr(clocked, name) for name in ("step_s", "step_p10_s", "step_p90_s", "epoch_s")}
     more = {"epochs": clocked.epochs, **fields} if run.measurement.step_s is None else {}
     measurement = run.measurement.model_copy(update=more)
-    return run.model_copy(
-        update={"measurement": measurement, "notes": tuple(dict.fromkeys((*run.notes, *by_bar.notes)))}
-    )
+    notes = tuple(dict.fromkeys((*run.notes, *by_bar.notes)))
+    return run.model_copy(update={"measurement": measurement, "notes": notes, "epochs": by_bar.epochs})

@@ -1,6 +1,7 @@
 """Weights & Biases files of an offline run: `run-<id>.wandb`, with history, configuration and what the machine did.
 
-It reads values alone: no code, no artefacts, no console output. The files beside it are copies of what is in it.
+W&B counts calls of its log function; where the program logs a step of its own, that is the step. It reads values
+alone: no code, no artefacts, no console output. The files beside it are copies of what is in it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gpuplan.observe.logs.binary import as_double, fields, leveldb_records
 from gpuplan.observe.logs.formats import Facts, Found, Gatherer, Refusal
 from gpuplan.observe.logs.machine import Shares
 from gpuplan.observe.logs.memory import plausible_bytes
-from gpuplan.observe.logs.stream import opened
+from gpuplan.observe.logs.stream import opened, unpacked
 from gpuplan.observe.records import Doubts, number
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ ITEM, STEP, KEY, NESTED_KEY, INTEGER, NUMBER, JSON = 1, 2, 1, 2, 5, 6, 16
 RUN_ID, RUN_CONFIG, DISPLAY_NAME = 1, 4, 8
 GPU_TYPE, GPU_COUNT = 18, 19
 MOST_JSON_BYTES = 10_000
+OWN_STEPS = ("train/global_step", "trainer/global_step", "global_step")
+"""What the Trainer of Hugging Face, Lightning and many a script call the step."""
 
 
 class Wandb:
@@ -44,7 +47,9 @@ class Wandb:
         """The run in it; raises Unreadable."""
         reader = _Reader(Facts(self.name, source.path), Doubts())
         with opened(source.path) as file:
-            for record in leveldb_records(file.read, source.path.name, reader.doubts):
+            for record in leveldb_records(
+                unpacked(file, source.path.name, reader.doubts), source.path.name, reader.doubts
+            ):
                 reader.take(record)
         yield from reader.finish(source)
 
@@ -53,9 +58,11 @@ class _Reader:
     def __init__(self, facts: Facts, doubts: Doubts) -> None:
         self.doubts = doubts
         self._facts = facts
-        self._gatherer = Gatherer(facts, doubts, axis="step")
+        self._gatherer = Gatherer(facts, doubts, axis="step", ties=True)
         self._busy = Shares()
         self._step = -1
+        self._own_step: float | None = None
+        self._counts_calls = True
 
     def take(self, record: bytes) -> None:
         """Take one record, if it is of a kind that says something."""
@@ -77,6 +84,11 @@ class _Reader:
         """The run, or why there is none."""
         if self._busy.count:
             self._facts.figures["device_busy"] = self._busy.mean()
+        if self._own_step is None and self._counts_calls and self._step > 0:
+            self._facts.notes.append(
+                "steps are W&B's count of the calls that logged: of a program that logs every n steps there are "
+                "n times as many, each of 1/n of the time"
+            )
         runs = list(self._gatherer.runs())
         yield from runs
         if not runs:
@@ -94,9 +106,16 @@ class _Reader:
                     numbers[key.lower()] = figure
         stated = numbers.pop("_step", None)
         at = stated if stated is not None else self._step + 1 if step is None else step
+        self._counts_calls = self._counts_calls and at == self._step + 1
         self._step = int(at) if math.isfinite(at) else self._step
+        own = next((numbers[key] for key in OWN_STEPS if key in numbers), None)
+        if own is not None:
+            self._own_step = own
+        elif self._own_step is not None:
+            self._gatherer.more(numbers)
+            return
         if numbers:
-            self._gatherer.row(float(at), numbers)
+            self._gatherer.row(float(at) if own is None else own, numbers)
 
     def _config(self, message: bytes) -> None:
         for field in fields(message):
