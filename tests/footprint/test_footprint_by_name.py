@@ -28,6 +28,19 @@ def test_a_network_by_its_name(name: str, parameters: int) -> None:
     assert found.precision == "fp32"
 
 
+def test_a_hubs_name_has_an_owner() -> None:
+    assert footprint("microsoft/resnet-50") == footprint("resnet50")
+
+
+def test_images_of_a_vision_transformer() -> None:
+    whole, large = footprint("vit_b_16"), footprint("vit_b_16", image=384)
+    assert isinstance(whole, Footprint)
+    assert isinstance(large, Footprint)
+    assert 2.8 < large.flops(1) / whole.flops(1) < 3.6  # 24 x 24 patches against 14 x 14
+    assert footprint("vit_b_16", image=224) == whole
+    assert isinstance(footprint("vit_b_16", image=8), Unknown)
+
+
 def test_a_small_image_is_a_small_step() -> None:
     whole, small = footprint("resnet50"), footprint("resnet50", image="edge")
     assert isinstance(whole, Footprint)
@@ -51,7 +64,7 @@ def test_the_length_of_a_row() -> None:
     assert short.flops(1) < mean.flops(1)
 
 
-@pytest.mark.parametrize("name", ["resnet50/config.json", "models/resnet50", "resnet50.json", "nothing like it"])
+@pytest.mark.parametrize("name", ["resnet50/config.json", "a/b/resnet50", "./resnet50.json", "nothing like it"])
 def test_paths_and_unknown_names_are_no_networks(name: str) -> None:
     found = footprint(name)
     assert isinstance(found, Unknown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gpuplan.command import fill, values_of
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Unknown", "closed_form", "footprint_of", "model_text"]
 
+HUB_NAME = re.compile(r"(?:[\w.-]+/)?[\w., -]+(?<!\.json)")
+"""A name with or without an owner, as in `microsoft/resnet-50`, and no path."""
 DIMENSIONS = "give the dimensions in `footprint.model` (kind, layers, d_model, heads, feedforward, vocabulary)"
 
 
@@ -58,8 +61,10 @@ def _of_text(text: str, run: Run, experiment: Experiment, world: World, *, runti
     facts = facts_of_text(text, world.configs.get(text))
     shape = shape_of(run, experiment)
     if not isinstance(facts, Unknown):
-        return footprint_of_facts(facts, sequence=shape.sequence, precision=shape.precision, runtime=runtime)
-    workload = None if "/" in text or text.endswith(".json") else find_workload(text)
+        return footprint_of_facts(
+            facts, sequence=shape.sequence, image=shape.image, precision=shape.precision, runtime=runtime
+        )
+    workload = None if HUB_NAME.fullmatch(text) is None else find_workload(text.rpartition("/")[2])
     if workload is None:
         return facts
     return footprint_of_shape(

@@ -6,6 +6,7 @@ It assumes a full training by today's transformers, and says so in the footprint
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from gpuplan.data.models import find_model, near_models
@@ -54,12 +55,13 @@ def footprint_of_facts(
     facts: ModelFacts,
     *,
     sequence: int | None,
+    image: int | None = None,
     precision: str | None = None,
     runtime: Runtime = "gpu",
     optimizer: Literal["sgd", "adam", "adamw", "adamw_fused"] = "adamw",
     checkpointing: bool = False,
 ) -> Footprint | Unknown:
-    """A training step of the whole model on rows of `sequence` tokens (of an image: its patches)."""
+    """A training step of the whole model on rows of `sequence` tokens, or on images of the edge `image` in pixels."""
     known = precision_of(precision)
     if known is None:
         return unknown_precision(precision)
@@ -70,6 +72,13 @@ def footprint_of_facts(
             f"{facts.name} has {facts.positions} positions, and a row {sequence} tokens",
             "lower the setting of `roles.sequence`",
         )
+    if image is not None and facts.patch:
+        if image < facts.patch:
+            return Unknown(
+                f"{facts.name} cuts images into patches of {facts.patch} pixels, and an image has {image}",
+                "correct the setting of `roles.image`",
+            )
+        facts = replace(facts, image=image)
     dimensions = dimensions_of_facts(facts, sequence=sequence or 1)
     made = sized(
         dimensions._replace(optimizer=optimizer, checkpointing=checkpointing), precision=known, runtime=runtime
