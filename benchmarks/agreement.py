@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results" / "agreement.json"
 CLOSE_PCT = 5.0
+MODULES = {"plain": "agreement_models", "hf": "agreement_hf", "networks": "agreement_networks"}
 SHOWN = ("rows", "sequence", "precision", "checkpointing", "optimizer", "attention", "lora", "tied")
 
 
@@ -101,7 +102,7 @@ def traced(configs: Sequence[Config], *, python: str) -> list[dict[str, Any]]:
 
 def _request(config: Config, folder: str, python: str) -> dict[str, Any]:
     """As `gpuplan trace` would ask, at the configuration's micro-batch alone."""
-    module = "agreement_models" if config["library"] == "plain" else "agreement_hf"
+    module = MODULES[config["library"]]
     asked = runner._asked(  # noqa: SLF001  one process for all requests is the benchmark's own way
         f"{module}:make_step", python=python, workdir=Path(__file__).parent, limits=runner.Limits()
     )

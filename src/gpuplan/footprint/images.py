@@ -46,11 +46,11 @@ def vgg(image: int, given: Mapping[str, Any]) -> Network:
 def mobilenet_v2(image: int, given: Mapping[str, Any]) -> Network:
     """Inverted residuals."""
     net = Network(size=image, channels=3)
-    net.convolve(32, 3, stride=2)
+    net.convolve(32, 3, stride=2, activation="relu6")
     for expansion, channels, count, stride in given["stages"]:
         for number in range(count):
-            _inverted(net, expansion, channels, 3, stride if number == 0 else 1, activation="relu")
-    net.convolve(1280, 1)
+            _inverted(net, expansion, channels, 3, stride if number == 0 else 1, activation="relu6")
+    net.convolve(1280, 1, activation="relu6")
     return _classify(net)
 
 
@@ -154,7 +154,7 @@ def _excite(net: Network, narrow: int, *, activation: str) -> None:
     net.convolve(narrow, 1, norm=False, activation=activation, bias=True)
     net.convolve(channels, 1, norm=False, activation="sigmoid", bias=True)
     net.channels, net.size = channels, size
-    net.sweep(channels * size * size, 8, kept=channels * size * size)
+    net.sweep(channels * size * size, 11, kept=channels * size * size, kernels=5)
 
 
 def _dense_layer(net: Network, growth: int) -> None:

@@ -13,18 +13,20 @@ __all__ = [
 
 Kind = Literal["matmul", "attention", "convolution", "depthwise", "elementwise", "embedding"]
 
-NORM_SWEEPS, ACTIVATION_SWEEPS, SUM_SWEEPS, POOL_SWEEPS, DROPOUT_SWEEPS, LOSS_SWEEPS = 8, 5, 3, 3, 4.5, 9
+NORM_SWEEPS, ACTIVATION_SWEEPS, SUM_SWEEPS, POOL_SWEEPS, DROPOUT_SWEEPS, LOSS_SWEEPS = 8, 5, 3, 3, 4.5, 6
 """How often a tensor is read or written by an operator, forward and backward together: a norm reads it for its
 statistics and once more, and in its backward pass the gradient too; an activation in its backward pass reads two; a
-dropout reads a mask of one byte; of a log-softmax and the look-up of its targets as PyTorch runs them."""
+dropout reads a mask of one byte; a loss is a log-softmax and the look-up of its targets. benchmarks/agreement_work.py
+holds the counts of whole networks against traces."""
 
 
 class Part(NamedTuple):
     """One operator of a step for one row: `swept` are elements read or written over all its passes.
 
     Under autocast `full` are swept in fp32 all the same, and `cast` are cast there and their gradients back. Weights
-    with more than one of `uses` are read anew each time, and each time a gradient is added to the one so far. `fixed`
-    are elements in fp32 that are swept once whatever the batch.
+    with more than one of `uses` are read anew each time, and each time a gradient is added to the one so far. `tied`
+    weights are another part's. `fixed` are elements in fp32 that are swept whatever the batch. A `recurrent` part is a
+    layer that one kernel runs over all its steps.
     """
 
     kind: Kind
@@ -34,11 +36,12 @@ class Part(NamedTuple):
     kept: float = 0.0
     kernels: int = 0
     passes: int = 3
-    looked_up: float = 0.0
     full: float = 0.0
     cast: float = 0.0
     uses: int = 1
+    tied: float = 0.0
     fixed: float = 0.0
+    recurrent: bool = False
 
 
 class Network:
@@ -80,10 +83,11 @@ class Network:
         self.parts.append(Part("elementwise", 2 * self.channels, 0, NORM_SWEEPS * elements, elements, kernels=2))
 
     def activate(self, name: str) -> None:
-        """ReLU works in place; others keep their input and make an output."""
+        """ReLU works in place, as ReLU6 does on a copy; others keep their input and make an output."""
         elements = self.channels * self.pixels
         kept = 0 if name == "relu" else elements
-        self.parts.append(Part("elementwise", 0, 0, ACTIVATION_SWEEPS * elements, kept, kernels=2))
+        sweeps = ACTIVATION_SWEEPS + (2 if name == "relu6" else 0)
+        self.parts.append(Part("elementwise", 0, 0, sweeps * elements, kept, kernels=3 if name == "relu6" else 2))
 
     def add(self) -> None:
         """A residual sum, and the sum of both gradients."""
@@ -97,53 +101,37 @@ class Network:
         after = self.channels * self.pixels
         self.parts.append(Part("elementwise", 0, 0, POOL_SWEEPS * (before + after), 3 * after, kernels=2))
 
-    def multiply(self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0, uses: int = 1) -> None:
+    def multiply(
+        self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0, uses: int = 1, tied: bool = False
+    ) -> None:
         """A matrix, on each of `times` vectors of a row; of `inputs` where it does not read the last output.
 
-        A loop in Python `uses` it that many times, each time on its share of the vectors.
+        A loop in Python `uses` it that many times, each time on its share of the vectors. A `tied` one is counted
+        among the parameters elsewhere.
         """
         width = inputs or self.channels * self.pixels
-        weights = width * outputs
-        swept = 3.0 * times * (width + outputs)
-        own = outputs if bias else 0
+        weights, made = width * outputs, times * outputs
+        own = (0 if tied else weights) + (outputs if bias else 0)
+        swept, kernels = 3.0 * times * (width + outputs), (3 if uses == 1 else 4) * uses
         self.parts.append(
-            Part(
-                "matmul",
-                weights + own,
-                weights * times,
-                swept,
-                times * outputs,
-                kernels=(3 if uses == 1 else 4) * uses,
-                uses=uses,
-            )
+            Part("matmul", own, weights * times, swept, made, kernels, uses=uses, tied=weights if tied else 0.0)
         )
         if bias:
-            self.parts.append(Part("elementwise", swept=float(times * outputs), kernels=uses))
+            self.parts.append(Part("elementwise", swept=float(made), kernels=uses))
         self.channels, self.size = outputs, 1
 
-    def look_up(self, rows: int, width: int, *, times: int = 1) -> None:
-        """A table of `rows` rows, of which a row of the batch takes `times`."""
-        self.parts.append(
-            Part(
-                "embedding",
-                rows * width,
-                0,
-                0,
-                times * width,
-                kernels=2,
-                looked_up=times * width,
-                full=4.0 * times * width,
-            )
-        )
+    def look_up(self, rows: int, width: int, *, times: int = 1, uses: int = 1) -> None:
+        """A table of `rows` rows, of which a row of the batch takes `times`, in all of its `uses` together."""
+        taken = times * width
+        self.parts.append(Part("embedding", rows * width, kept=taken, kernels=2 * uses, full=4.0 * taken, uses=uses))
 
     def recur(self, inputs: int, hidden: int, *, times: int) -> None:
         """An LSTM layer over `times` steps, each of which waits for the one before."""
         weights = 4 * hidden * (inputs + hidden)
         swept = 3.0 * times * (inputs + hidden + 8 * hidden)
         kernels = 2 * times + 3
-        self.parts.append(
-            Part("matmul", weights + 8 * hidden, weights * times, swept, times * 7 * hidden, kernels=kernels)
-        )
+        kept = times * 7 * hidden
+        self.parts.append(Part("matmul", weights + 8 * hidden, weights * times, swept, kept, kernels, recurrent=True))
 
     def attend(self, *, width: int, length: int, source: int, kernels: int = 2) -> None:
         """Scores of `length` queries over `source` keys, and their mix; the scores are kept."""
@@ -151,25 +139,9 @@ class Network:
         self.parts.append(Part("attention", 0, macs, 3.0 * (2 * length + 2 * source) * width, kernels=kernels))
 
     def sweep(
-        self,
-        elements: float,
-        sweeps: float = 0.0,
-        *,
-        full: float = 0.0,
-        casts: float = 0.0,
-        kept: float = 0.0,
-        kernels: int = 2,
-    ) -> None:
-        """Elementwise operators on `elements` elements; of the `sweeps` in fp32 under autocast too there are `full`."""
-        self.parts.append(
-            Part(
-                "elementwise",
-                0,
-                0,
-                sweeps * elements,
-                kept,
-                kernels=kernels,
-                full=full * elements,
-                cast=casts * elements,
-            )
-        )
+        self, elements: float, sweeps: float = 0.0, *, full: float = 0.0, casts: float = 0.0, kept: float = 0.0,
+        kernels: int = 2, weights: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Elementwise operators on `elements` elements: `sweeps`, and in fp32 even under autocast `full` more."""
+        part = Part("elementwise", weights, 0, sweeps * elements, kept, kernels)
+        self.parts.append(part._replace(full=full * elements, cast=casts * elements))

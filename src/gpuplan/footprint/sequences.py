@@ -24,19 +24,16 @@ def gnmt(length: int, given: Mapping[str, Any]) -> Network:
     """Google's translator as NVIDIA trains it: LSTMs with attention, the encoder's first layer in both directions."""
     hidden, vocabulary, layers = given["hidden"], given["vocabulary"], given["layers"]
     net = Network(size=1, channels=hidden)
-    net.look_up(vocabulary, hidden, times=2 * length)
+    net.look_up(vocabulary, hidden, times=2 * length, uses=2)
     for inputs in (hidden, hidden, 2 * hidden, *[hidden] * (layers - 2)):
         _recurrent_layer(net, inputs, hidden, length)
-    _recurrent_layer(net, hidden, hidden, length)
-    net.multiply(hidden, bias=False, times=length, inputs=hidden)
-    net.multiply(hidden, bias=False, times=length, inputs=hidden)
-    net.attend(width=hidden, length=length, source=length)
-    # Every query with every key: their sum, a bias, tanh and a product with a vector, and back.
-    net.sweep(length * length * hidden, 15, kept=length * length * hidden, kernels=20)
+    net.recur(hidden, hidden, times=length)
+    _additive_attention(net, hidden, length)
     for _ in range(layers - 1):
         _recurrent_layer(net, 2 * hidden, hidden, length)
     net.multiply(vocabulary, times=length, inputs=hidden)
-    _smoothed_loss(net, length * vocabulary)
+    # Label smoothing: beside the loss a mean over all classes, and its gradient.
+    net.sweep(length * vocabulary, 2, full=LOSS_SWEEPS + 3, kept=2 * length * vocabulary, kernels=16)
     return net
 
 
@@ -46,25 +43,41 @@ def _recurrent_layer(net: Network, inputs: int, hidden: int, length: int) -> Non
     net.sweep(length * inputs, DROPOUT_SWEEPS + 2 * SUM_SWEEPS, kept=1.25 * length * inputs, kernels=6)
 
 
-def _smoothed_loss(net: Network, elements: float) -> None:
-    """Label smoothing in fp32: beside the log-softmax a mean over all classes, and its gradient."""
-    net.sweep(elements, 2, full=LOSS_SWEEPS + 2, kept=2 * elements, kernels=16)
+def _additive_attention(net: Network, hidden: int, length: int) -> None:
+    """Every query with every key: their sum and a bias in fp32, tanh, a product with a vector, and back."""
+    pairs = length * length * hidden
+    net.multiply(hidden, bias=False, times=length, inputs=hidden)
+    net.multiply(hidden, bias=False, times=length, inputs=hidden)
+    net.attend(width=hidden, length=length, source=length)
+    net.parts.append(Part("matmul", swept=2.0 * pairs, kernels=2))
+    net.sweep(pairs, 5, full=7, casts=1.5, kept=pairs, kernels=20, weights=2.0 * hidden + 1)
 
 
 def transformer_xl(length: int, given: Mapping[str, Any]) -> Network:
     """Attention with relative positions over this and the segment before."""
-    width = given["hidden"]
+    width, clusters = given["hidden"], given["clusters"]
     net = Network(size=1, channels=width)
-    for cluster in given["clusters"]:
-        rows, narrow = cluster["words"], cluster["width"]
-        times = max(1, round(cluster["share"] * length))
-        net.look_up(rows, narrow, times=times)
-        if narrow != width:
-            net.multiply(width, bias=False, times=times, inputs=narrow)
-    net.sweep(length * width, 2 * DROPOUT_SWEEPS, full=4, kernels=12)
+    for cluster in clusters:
+        times = _tokens(cluster, length)
+        net.look_up(cluster["words"], cluster["width"], times=times)
+        if _narrowed(given):
+            net.multiply(width, bias=False, times=times, inputs=cluster["width"])
+    biases = 2.0 * given["heads"] * given["head_dim"]
+    net.sweep(length * width, 2 * DROPOUT_SWEEPS, full=4, kernels=12, weights=biases)
     for _ in range(given["layers"]):
         _relative_layer(net, length, given)
-    return _adaptive_head(net, length, given)
+    _adaptive_head(net, length, given)
+    return net
+
+
+def _tokens(cluster: Mapping[str, Any], length: int) -> int:
+    share: float = cluster["share"]
+    return max(1, round(share * length))
+
+
+def _narrowed(given: Mapping[str, Any]) -> bool:
+    """Whether rarer words have narrower rows: then each cluster has a table of its own, and a matrix to widen them."""
+    return any(cluster["width"] != given["hidden"] for cluster in given["clusters"])
 
 
 def _relative_layer(net: Network, length: int, given: Mapping[str, Any]) -> None:
@@ -82,26 +95,40 @@ def _relative_layer(net: Network, length: int, given: Mapping[str, Any]) -> None
     net.multiply(width, times=length, inputs=inner)
     net.sweep(length * inner, ACTIVATION_SWEEPS + DROPOUT_SWEEPS, kept=length * inner, kernels=4)
     net.sweep(
-        length * width,
-        2 * DROPOUT_SWEEPS,
-        full=2 * (NORM_SWEEPS + 2 * SUM_SWEEPS),
-        casts=4,
-        kept=6 * length * width,
-        kernels=16,
-    )
+        length * width, 2 * DROPOUT_SWEEPS, full=2 * (NORM_SWEEPS + 2 * SUM_SWEEPS), casts=4,
+        kept=6 * length * width, kernels=16, weights=4.0 * width,
+    )  # fmt: skip
 
 
-def _adaptive_head(net: Network, length: int, given: Mapping[str, Any]) -> Network:
+def _adaptive_head(net: Network, length: int, given: Mapping[str, Any]) -> None:
     """The loss over the frequent words for every token; rarer clusters are read by the few tokens in them."""
-    clusters = given["clusters"]
+    width, clusters = given["hidden"], given["clusters"]
+    rarer = len(clusters) - 1
     for number, cluster in enumerate(clusters):
-        times = length if number == 0 else max(1, round(cluster["share"] * length))
-        outputs = cluster["words"] + (len(clusters) - 1 if number == 0 else 0)
-        net.multiply(outputs, bias=False, times=times, inputs=cluster["width"])
-        tied = net.parts[-1]  # its weights are the embedding's, whose gradient is added to this one's
-        net.parts[-1] = tied._replace(weights=0.0, fixed=(tied.passes + SUM_SWEEPS) * tied.weights)
-        net.sweep(times * outputs, 1, full=LOSS_SWEEPS - 1, kept=2 * times * outputs, kernels=12)
-    return net
+        times = _tokens(cluster, length) if number else length
+        outputs = cluster["words"] + (0 if number else rarer)
+        if _narrowed(given):
+            net.multiply(cluster["width"], bias=False, times=times, inputs=width, tied=number > 0)
+        net.multiply(outputs, times=times, inputs=cluster["width"], tied=True)
+        # A bias that is added after two products is no part of the second.
+        sums = 1 if _narrowed(given) else 0
+        net.sweep(times * outputs, 2 + sums, full=LOSS_SWEEPS - 2 + sums, kept=2 * times * outputs, kernels=12)
+    if rarer:
+        _choose(net, length, given)
+
+
+def _choose(net: Network, length: int, given: Mapping[str, Any]) -> None:
+    """Each cluster takes its tokens' rows, and a gradient as large as all rows comes back from each.
+
+    The same holds for a table that all clusters are slices of.
+    """
+    width, clusters = given["hidden"], given["clusters"]
+    count, table = len(clusters), sum(cluster["words"] for cluster in clusters) * width
+    rows = length * (clusters[0]["words"] + count - 1)
+    net.sweep(rows, full=5 + count + SUM_SWEEPS * (count - 1), kernels=8 * count, weights=float(width * (count - 1)))
+    if not _narrowed(given):
+        slices = count + 1 + SUM_SWEEPS * (count - 1)
+        net.parts.append(Part("elementwise", fixed=float(slices * table), kernels=3 * count))
 
 
 def ncf(_: int, given: Mapping[str, Any]) -> Network:
@@ -151,7 +178,7 @@ def _decode(net: Network, length: int, given: Mapping[str, Any]) -> None:
     for inputs in (hidden // 2 + hidden, cell + hidden):
         net.multiply(4 * cell, bias=False, times=length, inputs=inputs, uses=length)
         net.multiply(4 * cell, bias=False, times=length, inputs=cell, uses=length)
-        net.sweep(length * cell, 44, kept=8 * length * cell, kernels=14 * length)
+        net.sweep(length * cell, 44, kept=8 * length * cell, kernels=14 * length, weights=8.0 * cell)
     net.multiply(keys, bias=False, times=length, inputs=cell, uses=length)
     _convolve_1d_in_a_loop(net, characters, length)
     net.multiply(keys, bias=False, times=seen, inputs=32, uses=length)
@@ -169,12 +196,12 @@ def waveglow(length: int, given: Mapping[str, Any]) -> Network:
     hidden, mels, group, layers = given["hidden"], given["mels"], given["group"], given["layers"]
     steps, channels = length // group, group
     net = Network(size=1, channels=group)
-    _convolve_line(net, mels, mels, kernel=1024, times=length // 256)
+    _convolve_line(net, mels, mels, kernel=1024, times=length // 256, normed=False)
     net.sweep(mels * length, 2 * SUM_SWEEPS, kept=mels * length, kernels=6)
     for flow in range(given["flows"]):
         if flow and flow % 4 == 0:
             channels -= 2
-        _convolve_line(net, channels, channels, times=steps)
+        _convolve_line(net, channels, channels, times=steps, normed=False, bias=False)
         _convolve_line(net, channels // 2, hidden, times=steps)
         for layer in range(layers):
             _convolve_line(net, hidden, 2 * hidden, kernel=3, times=steps)
@@ -182,45 +209,35 @@ def waveglow(length: int, given: Mapping[str, Any]) -> Network:
             # Sums, the gate of tanh and sigmoid, halves taken apart, and their gradients put together again.
             net.sweep(hidden * steps, 54, kept=5.0 * hidden * steps, kernels=18)
             _convolve_line(net, hidden, 2 * hidden if layer < layers - 1 else hidden, times=steps)
-        _convolve_line(net, hidden, channels, times=steps)
+        _convolve_line(net, hidden, channels, times=steps, normed=False)
         net.sweep(channels * steps, 40, kept=4.0 * channels * steps, kernels=30)
     return net
 
 
-def _convolve_line(net: Network, inputs: int, outputs: int, *, kernel: int = 1, times: int) -> None:
-    """A convolution over a line, its weights normalised anew each time (weight_norm), and a bias."""
-    weights = inputs * kernel * outputs
-    swept = 3.0 * times * (inputs + outputs)
-    net.parts.append(Part("matmul", weights + 2 * outputs, float(weights * times), swept, times * outputs, kernels=3))
-    net.parts.append(Part("elementwise", swept=float(times * outputs), fixed=5.0 * weights, kernels=3))
+def _convolve_line(
+    net: Network, inputs: int, outputs: int, *, kernel: int = 1, times: int, normed: bool = True, bias: bool = True
+) -> None:
+    """A convolution over a line; if `normed`, weight_norm makes its weights anew each time."""
+    weights, made = inputs * kernel * outputs, times * outputs
+    own = weights + (normed + bias) * outputs
+    net.parts.append(Part("matmul", own, float(weights * times), 3.0 * (times * inputs + made), made, kernels=3))
+    net.parts.append(Part("elementwise", swept=float(bias * made), fixed=5.0 * normed * weights, kernels=3))
 
 
 def _convolve_1d(net: Network, inputs: int, outputs: int, *, kernel: int, times: int) -> None:
     """A convolution over a line with a batch norm, an activation and a dropout."""
-    weights = inputs * kernel * outputs
-    swept = 3.0 * times * (inputs + outputs)
-    net.parts.append(Part("convolution", weights + outputs, float(weights * times), swept, times * outputs, kernels=3))
-    net.sweep(
-        times * outputs, 1 + NORM_SWEEPS + ACTIVATION_SWEEPS + DROPOUT_SWEEPS, kept=3 * times * outputs, kernels=7
-    )
-    net.parts[-1] = net.parts[-1]._replace(weights=2.0 * outputs)
+    weights, made = inputs * kernel * outputs, times * outputs
+    swept = 3.0 * (times * inputs + made)
+    net.parts.append(Part("convolution", weights + outputs, float(weights * times), swept, made, kernels=3))
+    sweeps = 1 + NORM_SWEEPS + ACTIVATION_SWEEPS + DROPOUT_SWEEPS
+    net.sweep(made, sweeps, kept=3 * made, kernels=7, weights=2.0 * outputs)
 
 
 def _convolve_1d_in_a_loop(net: Network, characters: int, length: int) -> None:
     """Where the attention looked before, and so far: two channels to 32, in windows of 31."""
-    weights = 2 * 31 * 32
-    swept = 3.0 * characters * length * (2 + 32)
-    net.parts.append(
-        Part(
-            "convolution",
-            weights,
-            float(weights * characters * length),
-            swept,
-            32.0 * characters * length,
-            3 * length,
-            uses=length,
-        )
-    )
+    weights, seen = 2 * 31 * 32, float(characters * length)
+    swept, made = 3 * (2 + 32) * seen, 32 * seen
+    net.parts.append(Part("convolution", weights, weights * seen, swept, made, kernels=3 * length, uses=length))
 
 
 SEQUENCE_FAMILIES: dict[str, Callable[[int, Mapping[str, Any]], Network]] = {
