@@ -71,6 +71,19 @@ def test_paths_and_unknown_names_are_no_networks(name: str) -> None:
     assert f"there is no file {name}" in found.reason
 
 
+@pytest.mark.parametrize(("name", "image"), [("alexnet", 32), ("vgg16", 16), ("inception_v3", 64)])
+def test_images_that_are_too_small_for_the_network(name: str, image: int) -> None:
+    found = footprint(name, image=image)
+    assert isinstance(found, Unknown)
+    assert f"takes no images of {image} x {image}" in found.reason
+
+
+def test_matrices_of_vgg_are_the_same_for_all_images() -> None:
+    small = footprint("vgg16", image=32)
+    assert isinstance(small, Footprint)
+    assert small.parameters == 138_357_544
+
+
 def test_did_you_mean() -> None:
     found = footprint("resnet5O")
     assert isinstance(found, Unknown)

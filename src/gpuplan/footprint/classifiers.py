@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpuplan.footprint.channels_last import CHANNELS_LAST_FAMILIES
-from gpuplan.footprint.images import CLASSES, _by_eight, _classify, _excite, _inverted
+from gpuplan.footprint.images import CLASSES, by_eight, classify, excite, inverted
 from gpuplan.footprint.network import DROPOUT_SWEEPS, POOL_SWEEPS, SUM_SWEEPS, Network, Part
 
 if TYPE_CHECKING:
@@ -63,21 +63,21 @@ def shufflenet_v2(image: int, given: Mapping[str, Any]) -> Network:
         for number in range(count):
             _shuffled(net, channels, 2 if number == 0 else 1)
     net.convolve(given["last"], 1)
-    return _classify(net)
+    return classify(net)
 
 
 def mnasnet(image: int, given: Mapping[str, Any]) -> Network:
     """Inverted residuals after a separable convolution, scaled in width."""
     net = Network(size=image, channels=3)
-    net.convolve(_by_eight(32 * given["width"]), 3, stride=2)
-    _inverted(net, 1, _by_eight(16 * given["width"]), 3, 1, activation="relu")
+    net.convolve(by_eight(32 * given["width"]), 3, stride=2)
+    inverted(net, 1, by_eight(16 * given["width"]), 3, 1, activation="relu")
     for expansion, kernel, stride, channels, count in MNASNET:
         for number in range(count):
             first = stride if number == 0 else 1
-            _inverted(net, expansion, _by_eight(channels * given["width"]), kernel, first, activation="relu")
+            inverted(net, expansion, by_eight(channels * given["width"]), kernel, first, activation="relu")
     net.convolve(1280, 1)
     net.sweep(net.channels, DROPOUT_SWEEPS, kept=1.25 * net.channels)
-    return _classify(net)
+    return classify(net)
 
 
 def mobilenet_v3(image: int, given: Mapping[str, Any]) -> Network:
@@ -90,7 +90,7 @@ def mobilenet_v3(image: int, given: Mapping[str, Any]) -> Network:
             net.convolve(expanded, 1, activation=activation)
         net.convolve(expanded, kernel, stride=stride, groups=expanded, activation=activation)
         if squeezed:
-            _excite(net, _by_eight(expanded // 4), activation="relu")
+            excite(net, by_eight(expanded // 4), activation="relu")
         net.convolve(channels, 1, activation="")
         if inputs == channels and stride == 1:
             net.add()
@@ -113,9 +113,9 @@ def efficientnet_v2(image: int, given: Mapping[str, Any]) -> Network:
             if stage < given["fused"]:
                 _fused(net, expansion, channels, first)
             else:
-                _inverted(net, expansion, channels, 3, first, activation="silu", squeeze=4)
+                inverted(net, expansion, channels, 3, first, activation="silu", squeeze=4)
     net.convolve(1280, 1, activation="silu")
-    return _classify(net)
+    return classify(net)
 
 
 def regnet(image: int, given: Mapping[str, Any]) -> Network:
@@ -125,7 +125,7 @@ def regnet(image: int, given: Mapping[str, Any]) -> Network:
     for width, count in given["stages"]:
         for number in range(count):
             _bottleneck(net, width, 2 if number == 0 else 1, given)
-    return _classify(net)
+    return classify(net)
 
 
 def googlenet(image: int, given: Mapping[str, Any]) -> Network:
@@ -146,7 +146,7 @@ def googlenet(image: int, given: Mapping[str, Any]) -> Network:
             )  # fmt: skip
             if given["auxiliary"] and stage == 1 and number in {0, 3}:
                 _aside(net, _classify_four_by_four)
-    return _classify(net)
+    return classify(net)
 
 
 def inception_v3(image: int, given: Mapping[str, Any]) -> Network:
@@ -174,7 +174,7 @@ def inception_v3(image: int, given: Mapping[str, Any]) -> Network:
         double = [_full(448, 1), _full(384, 3), _cross]
         _branches(net, [_full(320, 1)], [_full(384, 1), _cross], double, [_smooth, _full(192, 1)])
     _drop(net)
-    return _classify(net)
+    return classify(net)
 
 
 # ---------------------------------------------------------------- blocks
@@ -211,7 +211,7 @@ def _bottleneck(net: Network, width: int, stride: int, given: Mapping[str, Any])
     net.convolve(width, 1)
     net.convolve(width, 3, stride=stride, groups=max(1, width // given["group_width"]))
     if "squeeze" in given:
-        _excite(net, inputs // given["squeeze"], activation="relu")
+        excite(net, inputs // given["squeeze"], activation="relu")
     net.convolve(width, 1, activation="")
     if inputs != width or stride != 1:
         net.channels, net.size = inputs, size
@@ -315,7 +315,7 @@ def _classify_five_by_five(net: Network) -> None:
     net.size = (net.size - 5) // 3 + 1
     net.convolve(128, 1)
     net.convolve(768, 5, padding=0)
-    _classify(net)
+    classify(net)
 
 
 CLASSIFIER_FAMILIES: dict[str, Callable[[int, Mapping[str, Any]], Network]] = {

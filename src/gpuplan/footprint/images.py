@@ -13,7 +13,7 @@ from gpuplan.footprint.network import Network
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["IMAGE_FAMILIES"]
+__all__ = ["CLASSES", "IMAGE_FAMILIES", "by_eight", "classify", "excite", "inverted"]
 
 CLASSES = 1000
 EFFICIENTNET = (
@@ -26,16 +26,18 @@ EFFICIENTNET = (
 def resnet(image: int, given: Mapping[str, Any]) -> Network:
     """ResNet and ResNeXt."""
     net = _trunk(image, given, strides=(1, 2, 2, 2))
-    return _classify(net)
+    return classify(net)
 
 
 def vgg(image: int, given: Mapping[str, Any]) -> Network:
-    """VGG without batch norm."""
+    """VGG, with batch norm or without; the matrices read 7 x 7 positions whatever the image."""
     net = Network(size=image, channels=3)
     for channels, count in given["stages"]:
         for _ in range(count):
-            net.convolve(channels, 3, norm=False, bias=True)
+            net.convolve(channels, 3, norm=given.get("batch_norm", False), bias=True)
         net.pool(2, 2)
+    net.sweep(net.channels * net.pixels, 2)
+    net.size = 7
     for width in (given["hidden"], given["hidden"]):
         net.multiply(width)
         net.activate("relu")
@@ -49,22 +51,22 @@ def mobilenet_v2(image: int, given: Mapping[str, Any]) -> Network:
     net.convolve(32, 3, stride=2, activation="relu6")
     for expansion, channels, count, stride in given["stages"]:
         for number in range(count):
-            _inverted(net, expansion, channels, 3, stride if number == 0 else 1, activation="relu6")
+            inverted(net, expansion, channels, 3, stride if number == 0 else 1, activation="relu6")
     net.convolve(1280, 1, activation="relu6")
-    return _classify(net)
+    return classify(net)
 
 
 def efficientnet(image: int, given: Mapping[str, Any]) -> Network:
     """Inverted residuals with squeeze and excitation, scaled in width and depth."""
     net = Network(size=image, channels=3)
     width, depth = given["width"], given["depth"]
-    net.convolve(_by_eight(32 * width), 3, stride=2, activation="silu")
+    net.convolve(by_eight(32 * width), 3, stride=2, activation="silu")
     for expansion, kernel, stride, channels, count in EFFICIENTNET:
         for number in range(math.ceil(count * depth)):
             first = stride if number == 0 else 1
-            _inverted(net, expansion, _by_eight(channels * width), kernel, first, activation="silu", squeeze=4)
+            inverted(net, expansion, by_eight(channels * width), kernel, first, activation="silu", squeeze=4)
     net.convolve(4 * net.channels, 1, activation="silu")
-    return _classify(net)
+    return classify(net)
 
 
 def densenet(image: int, given: Mapping[str, Any]) -> Network:
@@ -83,7 +85,7 @@ def densenet(image: int, given: Mapping[str, Any]) -> Network:
             net.pool(2, 2)
     net.norm()
     net.activate("relu")
-    return _classify(net)
+    return classify(net)
 
 
 def ssd(image: int, given: Mapping[str, Any]) -> Network:
@@ -116,12 +118,12 @@ def _residual(net: Network, width: int, stride: int, given: Mapping[str, Any]) -
     bottleneck, groups = given.get("bottleneck", True), given.get("groups", 1)
     outputs = 4 * width if bottleneck else width
     if bottleneck:
-        inner = width * given["group_width"] * groups // 64 if groups > 1 else width
+        inner = width * given.get("group_width", 64) * groups // 64
         net.convolve(inner, 1)
         net.convolve(inner, 3, stride=stride, groups=groups)
         net.convolve(outputs, 1, activation="")
         if "squeeze" in given:
-            _excite(net, outputs // given["squeeze"], activation="relu")
+            excite(net, outputs // given["squeeze"], activation="relu")
     else:
         net.convolve(outputs, 3, stride=stride)
         net.convolve(outputs, 3, activation="")
@@ -132,21 +134,22 @@ def _residual(net: Network, width: int, stride: int, given: Mapping[str, Any]) -
     net.activate("relu")
 
 
-def _inverted(
+def inverted(
     net: Network, expansion: int, outputs: int, kernel: int, stride: int, *, activation: str, squeeze: int = 0
 ) -> None:
+    """A wide depthwise convolution between two narrow ends, whose ends are added up where they are alike."""
     inputs = net.channels
     if expansion != 1:
         net.convolve(inputs * expansion, 1, activation=activation)
     net.convolve(net.channels, kernel, stride=stride, groups=net.channels, activation=activation)
     if squeeze:
-        _excite(net, inputs // squeeze, activation="silu")
+        excite(net, inputs // squeeze, activation="silu")
     net.convolve(outputs, 1, activation="")
     if inputs == outputs and stride == 1:
         net.add()
 
 
-def _excite(net: Network, narrow: int, *, activation: str) -> None:
+def excite(net: Network, narrow: int, *, activation: str) -> None:
     """Each channel times a number that its mean decides."""
     channels, size = net.channels, net.size
     net.sweep(channels * size * size, 2)
@@ -167,14 +170,15 @@ def _dense_layer(net: Network, growth: int) -> None:
     net.sweep(net.channels * net.pixels, 4, kept=net.channels * net.pixels)
 
 
-def _classify(net: Network) -> Network:
+def classify(net: Network) -> Network:
+    """The mean of each channel, and one matrix."""
     net.sweep(net.channels * net.pixels, 2)
     net.size = 1
     net.multiply(CLASSES)
     return net
 
 
-def _by_eight(channels: float) -> int:
+def by_eight(channels: float) -> int:
     """The nearest multiple of 8 that is at most a tenth less."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 __all__ = [
     "ACTIVATION_SWEEPS", "DROPOUT_SWEEPS", "LOSS_SWEEPS", "NORM_SWEEPS", "SUM_SWEEPS", "Kind", "Network", "Part",
+    "TooSmallError",
 ]  # fmt: skip
 
 Kind = Literal["matmul", "attention", "convolution", "depthwise", "elementwise", "embedding"]
@@ -18,6 +19,10 @@ NORM_SWEEPS, ACTIVATION_SWEEPS, SUM_SWEEPS, POOL_SWEEPS, DROPOUT_SWEEPS, LOSS_SW
 statistics and once more, and in its backward pass the gradient too; an activation in its backward pass reads two; a
 dropout reads a mask of one byte; a loss is a log-softmax and the look-up of its targets. benchmarks/agreement_work.py
 holds the counts of whole networks against traces."""
+
+
+class TooSmallError(ValueError):
+    """An image is too small for a layer of the network."""
 
 
 class Part(NamedTuple):
@@ -63,7 +68,7 @@ class Network:
         """A convolution, and what usually follows it."""
         before = self.channels * self.pixels
         edge = (kernel - 1) // 2 if padding is None else padding
-        self.size = (self.size + 2 * edge - kernel) // stride + 1
+        self._slide(kernel, stride=stride, edge=edge)
         weights = self.channels // groups * outputs * kernel * kernel
         passes = 3 if self.parts else 2  # an image wants no gradient
         after = outputs * self.pixels
@@ -76,6 +81,13 @@ class Network:
             self.norm()
         if activation:
             self.activate(activation)
+
+    def _slide(self, kernel: int, *, stride: int, edge: int) -> None:
+        """The size after a window; raises TooSmallError where it does not fit once."""
+        size = (self.size + 2 * edge - kernel) // stride + 1
+        if size < 1:
+            raise TooSmallError(f"a window of {kernel} x {kernel} does not fit into {self.size} x {self.size} pixels")
+        self.size = size
 
     def norm(self) -> None:
         """A batch norm, whose output is kept unless an activation in place takes its storage."""
@@ -97,7 +109,7 @@ class Network:
     def pool(self, kernel: int, stride: int, *, padding: int = 0) -> None:
         """The largest or the mean of a window; positions of the largest are kept."""
         before = self.channels * self.pixels
-        self.size = (self.size + 2 * padding - kernel) // stride + 1
+        self._slide(kernel, stride=stride, edge=padding)
         after = self.channels * self.pixels
         self.parts.append(Part("elementwise", 0, 0, POOL_SWEEPS * (before + after), 3 * after, kernels=2))
 

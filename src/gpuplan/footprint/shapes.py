@@ -16,7 +16,7 @@ from gpuplan.footprint.closed_form import unknown_precision
 from gpuplan.footprint.dimensions import PrecisionName, Unknown, precision_of
 from gpuplan.footprint.images import IMAGE_FAMILIES
 from gpuplan.footprint.named import footprint_of_facts
-from gpuplan.footprint.network import SUM_SWEEPS, Kind
+from gpuplan.footprint.network import SUM_SWEEPS, Kind, TooSmallError
 from gpuplan.footprint.sequences import SEQUENCE_FAMILIES
 from gpuplan.model import Component, Footprint, Line, Moment, Operators
 from gpuplan.units import format_count
@@ -57,7 +57,13 @@ def footprint_of_shape(
         return unknown_precision(precision)
     facts = find_workload(name)
     if facts is not None:
-        return _footprint(facts.name, known, (image or facts.image) if facts.image else (sequence or facts.sequence))
+        size = (image or facts.image) if facts.image else (sequence or facts.sequence)
+        try:
+            return _footprint(facts.name, known, size)
+        except TooSmallError as error:
+            return Unknown(
+                f"{facts.name} takes no images of {size} x {size}: {error}", "correct the setting of `roles.image`"
+            )
     model = find_model(name) or _model_at_the_start_of(name)
     if model is None:
         return Unknown(f"no dimensions of {name!r} are known", "add its row to data/workloads.toml or data/models.toml")
