@@ -83,10 +83,10 @@ def staged(jobs: Sequence[Job]) -> Experiment:
     )
 
 
-def placed(jobs: Sequence[Job], devices: int, **changed: Any) -> Placed:
+def placed(jobs: Sequence[Job], devices: int, *, cautious: bool = False, **changed: Any) -> Placed:
     runs = runs_of(jobs)
     estimates = [estimated(run.name, expected(job)) for run, job in zip(runs, jobs, strict=True)]
-    return place(staged(jobs), runs, estimates=estimates, world=world(devices, **changed))
+    return place(staged(jobs), runs, estimates=estimates, world=world(devices, **changed), cautious=cautious)
 
 
 def bound_s(jobs: Sequence[Job], devices: int) -> float:

@@ -130,7 +130,7 @@ def test_a_replay_with_the_planned_durations_is_exact_to_the_cent(problem: Probl
 def test_longer_runs_never_end_a_replay_sooner(problem: Problem) -> None:
     answer = plan(problem, Goal("cheapest"), search=QUICK)
     if isinstance(answer, Solution) and answer.machines:
-        played = replay(answer, problem, lost=lambda _machine, one: 60.0 if one.first == 0 else 0.0)
+        played = replay(answer, problem, lost=lambda _machine, one, _start_s: 60.0 if one.first == 0 else 0.0)
         assert played.makespan_s >= answer.makespan_s
         assert float(played.cost_usd) >= answer.cost_usd - 0.005
 

@@ -11,7 +11,7 @@ from priced_cases import experiment, market, offer
 from gpuplan.model import Quantity
 from gpuplan.place.bill import cost_of
 from gpuplan.place.draws import Spread, factors_of, played, spread_of, strands_of
-from gpuplan.place.money import failed_share, priced
+from gpuplan.place.money import priced
 from gpuplan.place.problem import Goal
 
 if TYPE_CHECKING:
@@ -89,10 +89,11 @@ def test_interruptions_repeated_work_and_data_have_lines_of_their_own() -> None:
         storage_usd_per_gb_month=0.1, stopped_usd_per_gb_month=0.2,
     )  # fmt: skip
     plan = found(spot)
-    bill = lines(priced(plan.stages, failed=0.1).bill)
+    bill = lines(priced(plan.stages).bill)
     pace = plan.stages[0].solution.machines[0].offer.pace
     assert bill["interruptions"] == pytest.approx(bill["rent"] * (pace - 1))
-    assert bill["repeated work"] == pytest.approx(0.1 * (bill["rent"] + bill["interruptions"]))
+    assert "repeated work" not in bill
+    assert lines(priced(plan.stages, failed=0.1).bill)["repeated work"] > 0
     runs = [work.estimates["RTX 4090"].disk_bytes.p50 * len(work.runs) for work in plan.stages[0].needs.works.values()]
     assert bill["upload"] == pytest.approx(sum(runs) / 1e9 * 0.09)
     assert bill["download"] == pytest.approx(8 * 0.01)
@@ -162,8 +163,3 @@ def test_a_thousand_runs_are_billed_in_a_moment() -> None:
     started = time.process_time()
     priced(plan.stages)
     assert time.process_time() - started < 1.0
-
-
-def test_the_share_of_failures_is_that_of_the_history() -> None:
-    assert failed_share(["finished", "finished", "crashed", "waiting", "preempted", "finished"]) == 0.25
-    assert failed_share(["waiting"]) is None

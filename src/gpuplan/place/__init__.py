@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.model import Placement, Quantity, Totals
+from gpuplan.model import Assumption, Placement, Quantity, Totals
 from gpuplan.place.schedule import latest, lower_bound_s, schedule_waves, slowest, total
 from gpuplan.place.tasks import tasks_of, waves_of
 from gpuplan.units import format_duration
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from gpuplan.model import Compute, Device, Estimate, Experiment, Run, World
     from gpuplan.place.tasks import Task
 
-__all__ = ["LOCAL", "Placed", "place"]
+__all__ = ["CAUTIOUS", "LOCAL", "Placed", "place"]
 
 LOCAL = "local"
 """The offer of a placement on the user's own machine."""
 NO_RENT = Quantity(p10=0, p50=0, p90=0, source="assumed", because="your own machine: no rent; power is not counted")
+CAUTIOUS = Assumption(
+    text="which run goes where and when is planned with p90 durations, not with medians (--cautious); the times and "
+    "costs shown are still those of medians, p10 and p90",
+    change="leave --cautious out",
+)
 
 
 class Placed(NamedTuple):
@@ -29,14 +34,24 @@ class Placed(NamedTuple):
     totals: Totals
 
 
-def place(experiment: Experiment, runs: Sequence[Run], *, estimates: Iterable[Estimate], world: World) -> Placed:
-    """Place every run that is not finished yet on the devices of this machine: by stages, wide and long runs first."""
+def place(
+    experiment: Experiment,
+    runs: Sequence[Run],
+    *,
+    estimates: Iterable[Estimate],
+    world: World,
+    cautious: bool = False,
+) -> Placed:
+    """Place every run that is not finished yet on the devices of this machine: by stages, wide and long runs first.
+
+    `cautious`: first, longest and free are those of p90 durations in place of medians.
+    """
     devices = world.machine.devices
     finished = {past.key for past in world.history if past.state == "finished"}
     todo = [run for run in runs if run.key not in finished]
     tasks = tasks_of(todo, estimates, devices=devices)
     waves = waves_of(experiment, tasks)
-    placements = schedule_waves(waves, devices, offer=LOCAL)
+    placements = schedule_waves(waves, devices, offer=LOCAL, cautious=cautious)
     order = {run.name: position for position, run in enumerate(runs)}
     in_order = tuple(sorted(placements, key=lambda placement: (placement.start_s.p50, order[placement.run])))
     bound_s = lower_bound_s(waves, devices=len(devices))

@@ -49,6 +49,9 @@ def _limits_missed(found: Found, price: Priced, limits: Limits) -> Iterator[str]
         yield f"may exceed the budget: up to {format_usd(price.bill.total_usd.p90)}"
     if deadline is not None and found.makespan_s > deadline:
         yield f"ends {format_duration(found.makespan_s - deadline)} after the deadline"
+    elif deadline is not None and price.makespan_s.p50 > deadline:
+        usual, late = format_duration(price.makespan_s.p50), format_duration(price.makespan_s.p90)
+        yield f"likelier than not to miss the deadline, with what goes wrong: {usual}, up to {late}"
     elif deadline is not None and price.makespan_s.p90 > deadline:
         yield f"may miss the deadline: up to {format_duration(price.makespan_s.p90)}"
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gpuplan.place.catches import Frame
+from gpuplan.place.failures import failures_of
 from gpuplan.place.market import market_of, offered_gpus
 from gpuplan.place.problem import Goal
 from gpuplan.place.shown import Candidate, Shown, option_of
@@ -37,7 +38,8 @@ def everywhere(
     stated = [one.stated for one in world.unstated if one.stated is not None]
     offers = (*world.offers, *stated)
     market = market_of(experiment, runs, offers, world=world, search=search, spare=spare, cautious=cautious)
-    shown = Shown(Frame(world.today, experiment.limits, {one.offer: one.reason for one in world.unstated}), 0.0)
+    frame = Frame(world.today, experiment.limits, {one.offer: one.reason for one in world.unstated})
+    shown = Shown(frame, failures_of(world).share)
     options = []
     for gpu in offered_gpus(offers) if runs else ():
         if not search.keep_going():

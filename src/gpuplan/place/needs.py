@@ -20,6 +20,7 @@ from gpuplan.estimate.sharing import sharing
 from gpuplan.model import Assumption
 from gpuplan.place.problem import JobClass, Problem
 from gpuplan.place.rentable import Load, rentable_of
+from gpuplan.place.tasks import planned_s
 from gpuplan.units import parse_duration
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _job(work: Work, world: World, *, cautious: bool) -> JobClass:
         name=work.first.name,
         count=len(work.runs),
         gpus=work.first.ranks,
-        duration_s={gpu: one.duration_s.p90 if cautious else one.duration_s.p50 for gpu, one in usable.items()},
+        duration_s={gpu: planned_s(one.duration_s, cautious=cautious) for gpu, one in usable.items()},
         memory_bytes={gpu: _shared_bytes(one, work.first, world.gpus[gpu]) for gpu, one in usable.items()},
         utilization={gpu: work.utilization(gpu) for gpu in usable},
         members=tuple(run.name for run in work.runs),
@@ -205,7 +206,7 @@ def _load(works: Sequence[Work], experiment: Experiment, world: World, *, cautio
         checkpoint_s=max((work.checkpoint_bytes for work in works), default=0.0) / ASSUMED_DISK_BYTES_PER_S,
         interval_s={gpu: seconds for gpu in gpus if (seconds := _interval_s(works, checkpoint.every, gpu))},
         resumes=checkpoint.resume is not None or experiment.workload is not None,
-        longest_s={gpu: max(one.p90 if cautious else one.p50 for one in all_) for gpu, all_ in durations.items()},
+        longest_s={gpu: max(planned_s(one, cautious=cautious) for one in all_) for gpu, all_ in durations.items()},
         disk_bytes=max((_disk_bytes(work) for work in works), default=0.0),
     )
 

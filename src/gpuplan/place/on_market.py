@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpuplan.estimate import estimate
 from gpuplan.estimate.classes import classes_of
 from gpuplan.model import Assumption, Estimate, Finding, Option, Placement, Quantity, Totals
+from gpuplan.place import CAUTIOUS
 from gpuplan.place.catches import Frame
+from gpuplan.place.failures import failures_of
 from gpuplan.place.market import market_of
-from gpuplan.place.money import failed_share
 from gpuplan.place.options import options_of
 from gpuplan.place.refusals import cannot_rent, nothing_offered, only_unstated, refusals
 from gpuplan.place.rentable import assumptions_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gpuplan.model import Experiment, Offer, Run, World
+    from gpuplan.place.failures import Failures
     from gpuplan.place.market import Found, Market
     from gpuplan.place.search import Search
     from gpuplan.place.shown import Draft
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Chosen", "on_market"]
 
 NOTHING = Quantity(p10=0, p50=0, p90=0, source="measured", because="no run to place")
-NO_FAILURES = Assumption(text="no run is assumed to fail", change="history: applied runs of this experiment count")
-
-
 UNSEEN = "too many kinds of runs for all GPUs: {count} kinds on which a sample of them does worse are not looked at"
 
 
@@ -71,9 +70,9 @@ def on_market(
         return market_of(experiment, todo, offers, world=world, search=search, spare=spare, cautious=cautious)
 
     main = market(world.offers or stated)
-    failed = failed_share(past.state for past in world.history)
+    failures = failures_of(world)
     reasons = {one.offer: one.reason for one in world.unstated}
-    shown = Shown(Frame(world.today, experiment.limits, reasons), failed or 0.0)
+    shown = Shown(Frame(world.today, experiment.limits, reasons), failures.share)
     rest = market(stated) if world.offers and stated and todo else None
     found = options_of(main, shown, unstated=rest, say_better=say_better) if todo and main.offered else None
     chosen = found.chosen if found else None
@@ -83,7 +82,7 @@ def on_market(
         totals=_totals(runs, todo, found.options if chosen and found else (), main),
         options=found.options if found else (),
         advice=found.advice if found else (),
-        assumptions=_assumptions(main, chosen, failed),
+        assumptions=_assumptions(main, chosen, failures, cautious=cautious),
         findings=tuple(_findings(world, main, chosen, todo)),
         prices_as_of=_prices_as_of(main, chosen),
     )
@@ -130,15 +129,15 @@ def _totals(runs: Sequence[Run], todo: Sequence[Run], options: Sequence[Option],
     )
 
 
-def _assumptions(market: Market, chosen: Found | None, failed: float | None) -> tuple[Assumption, ...]:
-    found: list[Assumption] = []
+def _assumptions(market: Market, chosen: Found | None, failures: Failures, *, cautious: bool) -> tuple[Assumption, ...]:
+    found: list[Assumption] = [CAUTIOUS] if cautious else []
     for stage in chosen.stages if chosen else ():
         offers = dict.fromkeys(one.offer.offer for one in stage.solution.machines)
         for offer in offers:
             found += assumptions_of(stage.needs.offers[offer], stage.needs.load)
     if chosen:
         found += [each for stage in market.stages for each in stage.needs.assumptions]
-        found += [] if failed is not None else [NO_FAILURES]
+        found.append(failures.assumption)
     if market.unseen:
         found.append(
             Assumption(text=UNSEEN.format(count=len(market.unseen)), change="`compute.gpus` with those you want")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.data.places import place_facts
 from gpuplan.model import Assumption
-from gpuplan.place.interruptions import repeats, useful_share
+from gpuplan.place.interruptions import best_interval_s, repeats, useful_share
 from gpuplan.place.problem import Rentable
 from gpuplan.units import format_bytes, format_duration
 
@@ -28,6 +28,8 @@ BILLING_S = 3600.0
 """Of a place whose billing unit is not known: whole hours, the most that anybody bills."""
 ASSUMED_MACHINES = 8
 """Of an offer that does not say how many there are: a list price."""
+DOWN_S = 7200.0
+"""From losing a spot machine to having one again: 0.8 to 3.6 h on the public traces (placement.md, section 6)."""
 SLOWEST_PACE = 5.0
 """A spot machine on which runs take more than so many times as long is not worth planning with."""
 PACE_STEP = 0.005
@@ -55,11 +57,23 @@ class Load(NamedTuple):
 
 
 class Spot(NamedTuple):
-    """What being interrupted does: how often, and how many times as long everything takes."""
+    """What being interrupted does.
+
+    Attributes:
+        per_h: how often, in an hour that the machine is there.
+        pace: how many times as long everything takes in the mean.
+        is_assumed: whether the rate is not the offer's own.
+        restart_s: from having a machine again until runs go on.
+        interval_s: of work between two checkpoints; infinite where nothing resumes a run.
+        undisturbed: how many times as long everything takes if nothing is interrupted: checkpoints are written.
+    """
 
     per_h: float
     pace: float
     is_assumed: bool
+    restart_s: float = 0.0
+    interval_s: float = math.inf
+    undisturbed: float = 1.0
 
 
 def rentable_of(offer: Offer, load: Load, *, memory_bytes: int) -> Rentable | str:
@@ -110,15 +124,20 @@ def spot_of(offer: Offer, load: Load) -> Spot | None:
     if per_h <= 0:
         return Spot(per_h, 1.0, stated is None)
     mean_s, restart_s = 3600 / per_h, setup_s(offer, load)
-    if load.resumes:
-        interval_s = load.interval_s.get(offer.gpu)
-        saving_s = 0.0 if interval_s else load.checkpoint_s  # what the spec says is saved is in the duration
-        share = useful_share(mean_s=mean_s, checkpoint_s=saving_s, restart_s=restart_s, interval_s=interval_s)
-        pace = 1 / share if share > 0 else math.inf
-    else:
+    if not load.resumes:
         pace = repeats(load.longest_s.get(offer.gpu, 0.0), mean_s=mean_s, restart_s=restart_s)
-    rounded = math.ceil(pace / PACE_STEP - 1e-9) * PACE_STEP if math.isfinite(pace) else pace
-    return Spot(per_h, rounded, stated is None)
+        return Spot(per_h, _rounded(pace), stated is None, restart_s)
+    stated_s = load.interval_s.get(offer.gpu)
+    saving_s = 0.0 if stated_s else load.checkpoint_s  # what the spec says is saved is in the duration
+    interval_s = stated_s or best_interval_s(checkpoint_s=saving_s, mean_s=mean_s)
+    share = useful_share(mean_s=mean_s, checkpoint_s=saving_s, restart_s=restart_s, interval_s=interval_s)
+    pace = _rounded(1 / share if share > 0 else math.inf)
+    undisturbed = interval_s / (interval_s - saving_s) if interval_s > saving_s else 1.0
+    return Spot(per_h, pace, stated is None, restart_s, max(interval_s, 1.0), min(undisturbed, pace))
+
+
+def _rounded(pace: float) -> float:
+    return math.ceil(pace / PACE_STEP - 1e-9) * PACE_STEP if math.isfinite(pace) else pace
 
 
 def assumptions_of(offer: Offer, load: Load) -> tuple[Assumption, ...]:
@@ -141,4 +160,6 @@ def assumptions_of(offer: Offer, load: Load) -> tuple[Assumption, ...]:
     if offer.spot and offer.interruptions_per_h is None:
         per_h = place_facts("aws")["interruptions_per_h"]
         found.append(f"{per_h:.2f} interruptions an hour are assumed on spot machines: the median public trace")
+    if offer.spot:
+        found.append(f"a spot machine that is taken away is assumed to be had again after {format_duration(DOWN_S)}")
     return tuple(Assumption(text=text, change="`--offers FILE.csv` with what you know") for text in found)

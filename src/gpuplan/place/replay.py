@@ -34,8 +34,8 @@ def planned_seconds(_machine: Rented, assignment: Assignment) -> float:
     return assignment.end_s - assignment.start_s
 
 
-def no_loss(_machine: Rented, _assignment: Assignment) -> float:
-    """Nothing fails."""
+def no_loss(_machine: Rented, _assignment: Assignment, _start_s: int) -> float:
+    """Nothing goes wrong."""
     return 0.0
 
 
@@ -44,15 +44,16 @@ def replay(
     problem: Problem,
     *,
     seconds: Callable[[Rented, Assignment], float] = planned_seconds,
-    lost: Callable[[Rented, Assignment], float] = no_loss,
+    lost: Callable[[Rented, Assignment, int], float] = no_loss,
 ) -> Replayed:
     """Play every machine of a plan.
 
     Args:
         solution: the plan.
         problem: what it was made from.
-        seconds: how long the runs of an assignment take together when nothing fails.
-        lost: seconds of its GPUs that failed attempts and waiting for a repeat cost an assignment.
+        seconds: how long the runs of an assignment take together when nothing goes wrong.
+        lost: seconds of its GPUs that failed attempts and interruptions cost an assignment that starts then, on the
+            clock of the time that the machine is there.
     """
     machines = tuple(_played(machine, seconds, lost) for machine in solution.machines)
     played = replace(solution, machines=machines)
@@ -63,14 +64,14 @@ def replay(
 def _played(
     machine: Rented,
     seconds: Callable[[Rented, Assignment], float],
-    lost: Callable[[Rented, Assignment], float],
+    lost: Callable[[Rented, Assignment, int], float],
 ) -> Rented:
     ready_s = whole_seconds(machine.offer.wait_s) + whole_seconds(machine.offer.setup_s)
     free_s = [ready_s] * machine.offer.gpu_count
     played = []
     for one in sorted(machine.assignments, key=lambda one: (one.start_s, one.gpus)):
         start_s = max(free_s[gpu] for gpu in one.gpus)
-        end_s = start_s + whole_seconds(seconds(machine, one) + lost(machine, one))
+        end_s = start_s + whole_seconds(seconds(machine, one) + lost(machine, one, start_s))
         for gpu in one.gpus:
             free_s[gpu] = end_s
         played.append(one._replace(start_s=start_s, end_s=end_s))

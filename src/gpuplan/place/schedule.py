@@ -6,10 +6,12 @@ The work is bounded by runs x devices, and nothing depends on a clock, so that o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from gpuplan.model import SOURCES, Placement, Quantity
+from gpuplan.place.tasks import planned_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,13 +32,17 @@ class Slot:
     free_s: Quantity = AT_ONCE
     after: str = ""
 
-    def order(self) -> tuple[float, int]:
+    def order(self, *, cautious: bool) -> tuple[float, int]:
         """Free first, then the lower number."""
-        return self.free_s.p50, self.device.index
+        return planned_s(self.free_s, cautious=cautious), self.device.index
 
 
-def schedule_waves(waves: Sequence[Sequence[Task]], devices: Sequence[Device], *, offer: str) -> tuple[Placement, ...]:
+def schedule_waves(
+    waves: Sequence[Sequence[Task]], devices: Sequence[Device], *, offer: str, cautious: bool = False
+) -> tuple[Placement, ...]:
     """Every task of every wave with its devices and times; a wave begins when all of the wave before has ended.
+
+    Which run goes first, and which device is free first, goes by medians; `cautious`: by p90.
 
     Times are added up quantile by quantile (p10 to p10, p90 to p90): the errors of estimates that come from one
     model go the same way for all runs, so they do not cancel out.
@@ -44,7 +50,8 @@ def schedule_waves(waves: Sequence[Sequence[Task]], devices: Sequence[Device], *
     slots = [Slot(device) for device in sorted(devices, key=lambda device: device.index)]
     placements: list[Placement] = []
     for wave in waves:
-        placements += [_start(task, slots, offer=offer) for task in sorted(wave, key=_widest_longest_first)]
+        ordered = sorted(wave, key=partial(_widest_longest_first, cautious=cautious))
+        placements += [_start(task, slots, offer=offer, cautious=cautious) for task in ordered]
         end_s = latest((slot.free_s for slot in slots), because="after the wave before")
         slots = [Slot(slot.device, end_s, "the wave before") for slot in slots]
     return tuple(placements)
@@ -93,19 +100,19 @@ def weakest(sources: Iterable[Source]) -> Source:
     return max(sources, key=SOURCES.index, default=SOURCES[0])
 
 
-def _widest_longest_first(task: Task) -> tuple[object, ...]:
+def _widest_longest_first(task: Task, *, cautious: bool) -> tuple[object, ...]:
     """Gangs of many ranks first: they leave no gaps behind them; then the longest.
 
     Ties go by the whole interval, then by the order of the spec, which then changes no time.
     """
     intervals = sorted((gpu, one.p50, one.p90, one.p10) for gpu, one in task.durations_s.items())
-    return (-task.ranks, -task.longest_s, intervals, task.position)
+    return (-task.ranks, -task.longest_s(cautious=cautious), intervals, task.position)
 
 
-def _start(task: Task, slots: Sequence[Slot], *, offer: str) -> Placement:
+def _start(task: Task, slots: Sequence[Slot], *, offer: str, cautious: bool) -> Placement:
     """Give `task` the devices that are free first, the lowest numbers at a tie, all from the same moment."""
     usable = [slot for slot in slots if slot.device.gpu in task.durations_s]
-    chosen = nsmallest(task.ranks, usable, key=Slot.order)
+    chosen = nsmallest(task.ranks, usable, key=partial(Slot.order, cautious=cautious))
     last = chosen[-1]
     start_s = latest((slot.free_s for slot in chosen), because=f"after {last.after}" if last.after else "at once")
     duration_s = slowest(task, {slot.device.gpu for slot in chosen})

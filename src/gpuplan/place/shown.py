@@ -42,7 +42,7 @@ class Draft(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What all options are shown with: where they are seen from, and the share of runs that will be repeated."""
+    """What all options are shown with: where they are seen from, and the share of attempts that fail."""
 
     frame: Frame
     failed: float
@@ -60,6 +60,7 @@ def option_of(candidate: Candidate, shown: Shown, *, chosen: bool = False) -> Op
     found = candidate.found
     price = priced(found.stages, failed=shown.failed, disk_bytes=candidate.market.experiment.compute.disk)
     own = (candidate.catch,) if candidate.catch else ()
+    failing = (f"{100 * shown.failed:.2g}% of all attempts are counted as failing",) if shown.failed else ()
     return Option(
         kind=candidate.kind,
         title=candidate.title,
@@ -72,7 +73,7 @@ def option_of(candidate: Candidate, shown: Shown, *, chosen: bool = False) -> Op
         utilization=price.utilization,
         bound_usd=found.bound_usd,
         gap=_gap(found),
-        catches=(*own, *catches_of(found, price, shown.frame)),
+        catches=(*own, *catches_of(found, price, shown.frame), *failing),
     )
 
 

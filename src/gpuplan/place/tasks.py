@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gpuplan.model import Device, Estimate, Experiment, Quantity, Run
 
-__all__ = ["Task", "tasks_of", "waves_of"]
+__all__ = ["Task", "planned_s", "tasks_of", "waves_of"]
 
 
 class Task(NamedTuple):
@@ -23,15 +23,19 @@ class Task(NamedTuple):
     durations_s: dict[str, Quantity]
     disk_bytes: Quantity
 
-    @property
-    def longest_s(self) -> float:
-        """The median duration on the slowest GPU that it may get."""
-        return max(duration.p50 for duration in self.durations_s.values())
+    def longest_s(self, *, cautious: bool) -> float:
+        """The duration to plan with on the slowest GPU that it may get."""
+        return max(planned_s(duration, cautious=cautious) for duration in self.durations_s.values())
 
     @property
     def shortest_s(self) -> float:
         """The median duration on the fastest GPU that it may get."""
         return min(duration.p50 for duration in self.durations_s.values())
+
+
+def planned_s(time_s: Quantity, *, cautious: bool) -> float:
+    """Which quantile of a time a plan goes by: a cautious one by the p90, others by the median."""
+    return time_s.p90 if cautious else time_s.p50
 
 
 def tasks_of(runs: Sequence[Run], estimates: Iterable[Estimate], *, devices: Sequence[Device]) -> tuple[Task, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.model import Placement, Quantity
 from gpuplan.place.replay import replay
+from gpuplan.place.tasks import planned_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ def timetable(stages: Sequence[Solved], *, here: Machine) -> tuple[Placement, ..
     """Every run's devices and times, in the order of starting; a stage begins when the one before has ended.
 
     Devices of one's own machine, `here`, are called by its numbers, others by their place in theirs. Times are those
-    of all durations at one quantile: the errors of one sweep go the same way.
+    of all durations at one quantile: the errors of one sweep go the same way. Failed attempts are in none, and
+    interruptions of spot machines as they are in the mean.
     """
     placements: list[Placement] = []
     begun_s = [0.0, 0.0, 0.0]
@@ -57,8 +59,8 @@ def _played(stage: Solved, end: str) -> tuple[Rented, ...]:
 
     def seconds(machine: Rented, one: Assignment) -> float:
         duration_s = needs.works[one.job].estimates[machine.offer.gpu].duration_s
-        planned_s = duration_s.p90 if needs.cautious else duration_s.p50
-        return (one.end_s - one.start_s) * (getattr(duration_s, end) / planned_s if planned_s else 1.0)
+        usual_s = planned_s(duration_s, cautious=needs.cautious)
+        return (one.end_s - one.start_s) * (getattr(duration_s, end) / usual_s if usual_s else 1.0)
 
     return replay(stage.solution, needs.problem, seconds=seconds).machines
 
