@@ -2,8 +2,8 @@
 
 Each workload of data/workloads.toml has a network in plain PyTorch (agreement_networks.py); one training step of it is
 traced at a usual batch in fp32 and in fp16, and compared with `footprint_of_shape`: parameters, FLOPs, bytes moved by
-class, kernels. Prints a table, what is out of bounds, and as the last line one JSON object; ends with 1 if anything is
-out of bounds. It measures no GPU.
+class, kernels, peak memory. Prints a table, what is out of bounds, and as the last line one JSON object; ends with 1
+if anything is out of bounds. It measures no GPU.
 
 What is compared, where the two do not count alike:
 
@@ -58,7 +58,7 @@ RECOUNTED = {"native_batch_norm": 3 / 2, "native_batch_norm_backward": 5 / 3, "s
 """Bytes that kernels move over those of their tensors: batch norm reads input and gradient twice; the gradient of a
 look-up is written in place, and only where something was looked up."""
 
-BOUNDS_PCT = {"parameters": 0.1, "FLOPs": 1.0, "bytes": 20.0, "elementwise bytes": 25.0}
+BOUNDS_PCT = {"parameters": 0.1, "FLOPs": 1.0, "bytes": 20.0, "elementwise bytes": 25.0, "peak memory": 30.0}
 
 
 class Case(NamedTuple):
@@ -93,6 +93,7 @@ class Compared(NamedTuple):
     parameters: tuple[int, int]
     traced: Work
     closed: Work
+    peaks: tuple[float, float]
 
     def bytes_pct(self, kind: str) -> float | None:
         """Of one class; None where the trace has none."""
@@ -107,6 +108,7 @@ class Compared(NamedTuple):
             "FLOPs": off_pct(self.traced.flops, self.closed.flops),
             "bytes": off_pct(*moved),
             "elementwise bytes": self.bytes_pct("elementwise") or 0.0,
+            "peak memory": off_pct(*self.peaks),
         }
 
     def misses(self) -> list[str]:
@@ -172,8 +174,9 @@ def _compared(case: Case, answers: Iterator[tuple[Config, dict[str, Any]]]) -> C
     by_form = [_closed_work(case, size) for size in case.sizes]
     footprint = _footprint(case, case.sizes[0])
     parameters = (traces[0]["parameters"], footprint.parameters)
+    peak = sum(line.at(case.rows) for line in _footprint(case, case.sizes[-1]).peak(case.rows).alive_bytes.values())
     return Compared(case.name, case.precision, case.rows, case.sizes[-1], parameters, _of_one(by_trace, case.sizes),
-                    _of_one(by_form, case.sizes))  # fmt: skip
+                    _of_one(by_form, case.sizes), (_peak_bytes(traces[-ways]), peak))  # fmt: skip
 
 
 def _trace_of(config: Config, answer: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +184,11 @@ def _trace_of(config: Config, answer: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError(f"{config['name']} could not be traced: {answer['failure']}")
     trace: dict[str, Any] = answer["document"]["traces"][0]
     return trace
+
+
+def _peak_bytes(trace: dict[str, Any]) -> float:
+    """Of all tensors that are alive at once."""
+    return max(sum(line[0] for line in moment["alive"].values()) for moment in trace["moments"])
 
 
 def _of_one(found: Sequence[Work], sizes: Sequence[int]) -> Work:
@@ -215,14 +223,14 @@ def _footprint(case: Case, size: int) -> Footprint:
 
 
 def _print(found: Sequence[Compared], misses: Sequence[str]) -> None:
-    print(f"{'closed form over trace, in %':40}{'rows':>8}{'params':>8}{'FLOPs':>7}{'bytes':>7}"
+    print(f"{'closed form over trace, in %':40}{'rows':>8}{'params':>8}{'FLOPs':>7}{'bytes':>7}{'memory':>8}"
           f"{''.join(f'{kind:>12}' for kind in CLASSES)}{'kernels':>14}")  # fmt: skip
     for one in found:
         classes = "".join(f"{_shown(one.bytes_pct(kind)):>12}" for kind in CLASSES)
         kernels = f"{one.closed.kernels:.0f} / {one.traced.kernels:.0f}"
         off = one.off_pct()
         print(f"{one.name:35}{one.precision:5}{one.rows:8}{off['parameters']:8.2f}{off['FLOPs']:7.2f}"
-              f"{off['bytes']:7.1f}{classes}{kernels:>14}")  # fmt: skip
+              f"{off['bytes']:7.1f}{off['peak memory']:8.1f}{classes}{kernels:>14}")  # fmt: skip
     for miss in misses:
         print(f"out of bounds: {miss}")
 
@@ -249,7 +257,7 @@ def _row(one: Compared) -> dict[str, Any]:
         "traced_bytes": {kind: round(size) for kind, size in one.traced.moved_bytes.items() if size},
         "off_pct": {what: round(off, 3) for what, off in one.off_pct().items()},
         "bytes_off_pct": {kind: round(off, 2) for kind in CLASSES if (off := one.bytes_pct(kind)) is not None},
-        "traced_kernels": one.traced.kernels, "closed_kernels": one.closed.kernels,
+        "peak_bytes": round(one.peaks[0]), "traced_kernels": one.traced.kernels, "closed_kernels": one.closed.kernels,
     }  # fmt: skip
 
 

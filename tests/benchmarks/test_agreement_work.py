@@ -50,10 +50,10 @@ def test_depthwise_convolutions_are_a_class_of_their_own_in_both(found: list[Com
 
 def test_what_is_out_of_bounds_is_said() -> None:
     right, wrong = Work(1.0, {"products": 10.0, "elementwise": 90.0}, 5), Work(1.02, {"elementwise": 150.0}, 5)
-    assert Compared("A", "fp32", 1, 1, (1000, 1000), right, right).misses() == []
-    assert Compared("A", "fp32", 1, 1, (1000, 998), right, wrong).misses() == [
+    assert Compared("A", "fp32", 1, 1, (1000, 1000), right, right, (10.0, 12.0)).misses() == []
+    assert Compared("A", "fp32", 1, 1, (1000, 998), right, wrong, (10.0, 5.0)).misses() == [
         "A in fp32: parameters -0.20 %", "A in fp32: FLOPs +2.00 %", "A in fp32: bytes +50.00 %",
-        "A in fp32: elementwise bytes +66.67 %",
+        "A in fp32: elementwise bytes +66.67 %", "A in fp32: peak memory -50.00 %",
     ]  # fmt: skip
 
 

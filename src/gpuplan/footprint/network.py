@@ -30,8 +30,9 @@ class Part(NamedTuple):
 
     Under autocast `full` are swept in fp32 all the same, and `cast` are cast there and their gradients back. Weights
     with more than one of `uses` are read anew each time, and each time a gradient is added to the one so far. `tied`
-    weights are another part's. `fixed` are elements in fp32 that are swept whatever the batch. A `recurrent` part is a
-    layer that one kernel runs over all its steps.
+    weights are another part's. `fixed` are elements in fp32 that are swept whatever the batch. Of a loss, `logits` are
+    alive at once when the backward pass begins, in fp32. A `recurrent` part is a layer that one kernel runs over all
+    its steps.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Part(NamedTuple):
     uses: int = 1
     tied: float = 0.0
     fixed: float = 0.0
+    logits: float = 0.0
     recurrent: bool = False
 
 
@@ -114,28 +116,34 @@ class Network:
         self.parts.append(Part("elementwise", 0, 0, POOL_SWEEPS * (before + after), 3 * after, kernels=2))
 
     def multiply(
-        self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0, uses: int = 1, tied: bool = False
-    ) -> None:
+        self, outputs: int, *, bias: bool = True, times: int = 1, inputs: int = 0, uses: int = 1, tied: bool = False,
+        keeps: bool = True,
+    ) -> None:  # fmt: skip
         """A matrix, on each of `times` vectors of a row; of `inputs` where it does not read the last output.
 
         A loop in Python `uses` it that many times, each time on its share of the vectors. A `tied` one is counted
-        among the parameters elsewhere.
+        among the parameters elsewhere. What follows `keeps` its output, or not.
         """
         width = inputs or self.channels * self.pixels
         weights, made = width * outputs, times * outputs
         own = (0 if tied else weights) + (outputs if bias else 0)
         swept, kernels = 3.0 * times * (width + outputs), (3 if uses == 1 else 4) * uses
         self.parts.append(
-            Part("matmul", own, weights * times, swept, made, kernels, uses=uses, tied=weights if tied else 0.0)
-        )
+            Part(
+                "matmul", own, weights * times, swept, made if keeps else 0.0, kernels, uses=uses,
+                tied=weights if tied else 0.0,
+            )
+        )  # fmt: skip
         if bias:
             self.parts.append(Part("elementwise", swept=float(made), kernels=uses))
         self.channels, self.size = outputs, 1
 
-    def look_up(self, rows: int, width: int, *, times: int = 1, uses: int = 1) -> None:
+    def look_up(self, rows: int, width: int, *, times: int = 1, uses: int = 1, keeps: bool = True) -> None:
         """A table of `rows` rows, of which a row of the batch takes `times`, in all of its `uses` together."""
         taken = times * width
-        self.parts.append(Part("embedding", rows * width, kept=taken, kernels=2 * uses, full=4.0 * taken, uses=uses))
+        self.parts.append(
+            Part("embedding", rows * width, kept=taken if keeps else 0.0, kernels=2 * uses, full=4.0 * taken, uses=uses)
+        )
 
     def recur(self, inputs: int, hidden: int, *, times: int) -> None:
         """An LSTM layer over `times` steps, each of which waits for the one before."""
@@ -152,8 +160,8 @@ class Network:
 
     def sweep(
         self, elements: float, sweeps: float = 0.0, *, full: float = 0.0, casts: float = 0.0, kept: float = 0.0,
-        kernels: int = 2, weights: float = 0.0,
+        kernels: int = 2, weights: float = 0.0, logits: float = 0.0,
     ) -> None:  # fmt: skip
         """Elementwise operators on `elements` elements: `sweeps`, and in fp32 even under autocast `full` more."""
         part = Part("elementwise", weights, 0, sweeps * elements, kept, kernels)
-        self.parts.append(part._replace(full=full * elements, cast=casts * elements))
+        self.parts.append(part._replace(full=full * elements, cast=casts * elements, logits=logits * elements))

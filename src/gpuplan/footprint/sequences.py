@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SEQUENCE_FAMILIES"]
 
+LOGITS = 3
+"""Of a loss over a vocabulary: log-probabilities, their gradient and that of the logits, all in fp32."""
+
 
 def gnmt(length: int, given: Mapping[str, Any]) -> Network:
     """Google's translator as NVIDIA trains it: LSTMs with attention, the encoder's first layer in both directions."""
@@ -31,9 +34,9 @@ def gnmt(length: int, given: Mapping[str, Any]) -> Network:
     _additive_attention(net, hidden, length)
     for _ in range(layers - 1):
         _recurrent_layer(net, 2 * hidden, hidden, length)
-    net.multiply(vocabulary, times=length, inputs=hidden)
+    net.multiply(vocabulary, times=length, inputs=hidden, keeps=False)
     # Label smoothing: beside the loss a mean over all classes, and its gradient.
-    net.sweep(length * vocabulary, 2, full=LOSS_SWEEPS + 3, kept=2 * length * vocabulary, kernels=16)
+    net.sweep(length * vocabulary, 2, full=LOSS_SWEEPS + 3, logits=LOGITS + 1, kernels=16)
     return net
 
 
@@ -88,15 +91,15 @@ def _relative_layer(net: Network, length: int, given: Mapping[str, Any]) -> None
     products = 3.0 * ((length + source) * queries + scores)
     net.parts += 3 * [Part("attention", macs=float(length * source * queries), swept=products, kernels=3)]
     dropout = DROPOUT_SWEEPS if given.get("dropout_of_scores") else 0.0
-    net.sweep(scores, 21 + dropout, full=4, casts=1, kept=3 * scores, kernels=22)
+    net.sweep(scores, 21 + dropout, full=4, casts=1, kept=(2.25 if dropout else 1) * scores, kernels=22)
     net.multiply(width, bias=False, times=length, inputs=queries)
-    net.sweep(source * queries, 35, casts=1, kept=2 * source * queries, kernels=26)
+    net.sweep(source * queries, 35, casts=1, kept=source * queries, kernels=26)
     net.multiply(inner, times=length, inputs=width)
     net.multiply(width, times=length, inputs=inner)
-    net.sweep(length * inner, ACTIVATION_SWEEPS + DROPOUT_SWEEPS, kept=length * inner, kernels=4)
+    net.sweep(length * inner, ACTIVATION_SWEEPS + DROPOUT_SWEEPS, kept=1.25 * length * inner, kernels=4)
     net.sweep(
         length * width, 2 * DROPOUT_SWEEPS, full=2 * (NORM_SWEEPS + 2 * SUM_SWEEPS), casts=4,
-        kept=6 * length * width, kernels=16, weights=4.0 * width,
+        kept=2.5 * length * width, kernels=16, weights=4.0 * width,
     )  # fmt: skip
 
 
@@ -109,10 +112,10 @@ def _adaptive_head(net: Network, length: int, given: Mapping[str, Any]) -> None:
         outputs = cluster["words"] + (0 if number else rarer)
         if _narrowed(given):
             net.multiply(cluster["width"], bias=False, times=times, inputs=width, tied=number > 0)
-        net.multiply(outputs, times=times, inputs=cluster["width"], tied=True)
+        net.multiply(outputs, times=times, inputs=cluster["width"], tied=True, keeps=False)
         # A bias that is added after two products is no part of the second.
         sums = 1 if _narrowed(given) else 0
-        net.sweep(times * outputs, 2 + sums, full=LOSS_SWEEPS - 2 + sums, kept=2 * times * outputs, kernels=12)
+        net.sweep(times * outputs, 2 + sums, full=LOSS_SWEEPS - 2 + sums, logits=LOGITS, kernels=12)
     if rarer:
         _choose(net, length, given)
 
@@ -137,8 +140,8 @@ def ncf(_: int, given: Mapping[str, Any]) -> Network:
     net = Network(size=1, channels=factors)
     for rows in (given["users"], given["items"]):
         net.look_up(rows, factors)
-        net.look_up(rows, widths[0] // 2)
-    net.sweep(factors, full=3 * SUM_SWEEPS, kept=factors, kernels=3)
+        net.look_up(rows, widths[0] // 2, keeps=False)
+    net.sweep(factors, full=3 * SUM_SWEEPS, kernels=3)
     net.sweep(widths[0], full=2, casts=1, kept=widths[0], kernels=3)
     net.channels = widths[0]
     for width in widths[1:]:
@@ -176,13 +179,13 @@ def _decode(net: Network, length: int, given: Mapping[str, Any]) -> None:
     seen = length * characters
     net.multiply(keys, bias=False, times=characters, inputs=hidden)
     for inputs in (hidden // 2 + hidden, cell + hidden):
-        net.multiply(4 * cell, bias=False, times=length, inputs=inputs, uses=length)
-        net.multiply(4 * cell, bias=False, times=length, inputs=cell, uses=length)
+        net.multiply(4 * cell, bias=False, times=length, inputs=inputs, uses=length, keeps=False)
+        net.multiply(4 * cell, bias=False, times=length, inputs=cell, uses=length, keeps=False)
         net.sweep(length * cell, 44, kept=8 * length * cell, kernels=14 * length, weights=8.0 * cell)
     net.multiply(keys, bias=False, times=length, inputs=cell, uses=length)
     _convolve_1d_in_a_loop(net, characters, length)
-    net.multiply(keys, bias=False, times=seen, inputs=32, uses=length)
-    net.sweep(seen * keys, 14, kept=2 * seen * keys, kernels=20 * length)
+    net.multiply(keys, bias=False, times=seen, inputs=32, uses=length, keeps=False)
+    net.sweep(seen * keys, 14, kept=seen * keys, kernels=20 * length)
     net.multiply(1, bias=False, times=seen, inputs=keys, uses=length)
     net.sweep(seen, 40, kept=6 * seen, kernels=24 * length)
     net.parts.append(Part("matmul", macs=float(seen * hidden), swept=3.0 * seen * hidden, kernels=3 * length))
@@ -207,7 +210,7 @@ def waveglow(length: int, given: Mapping[str, Any]) -> Network:
             _convolve_line(net, hidden, 2 * hidden, kernel=3, times=steps)
             _convolve_line(net, mels * group, 2 * hidden, times=steps)
             # Sums, the gate of tanh and sigmoid, halves taken apart, and their gradients put together again.
-            net.sweep(hidden * steps, 54, kept=5.0 * hidden * steps, kernels=18)
+            net.sweep(hidden * steps, 54, kept=4.0 * hidden * steps, kernels=18)
             _convolve_line(net, hidden, 2 * hidden if layer < layers - 1 else hidden, times=steps)
         _convolve_line(net, hidden, channels, times=steps, normed=False)
         net.sweep(channels * steps, 40, kept=4.0 * channels * steps, kernels=30)
@@ -220,7 +223,7 @@ def _convolve_line(
     """A convolution over a line; if `normed`, weight_norm makes its weights anew each time."""
     weights, made = inputs * kernel * outputs, times * outputs
     own = weights + (normed + bias) * outputs
-    net.parts.append(Part("matmul", own, float(weights * times), 3.0 * (times * inputs + made), made, kernels=3))
+    net.parts.append(Part("matmul", own, float(weights * times), 3.0 * (times * inputs + made), kernels=3))
     net.parts.append(Part("elementwise", swept=float(bias * made), fixed=5.0 * normed * weights, kernels=3))
 
 

@@ -164,6 +164,12 @@ def _optimizer(facts: WorkloadFacts, weights: float) -> Operators:
     )
 
 
+def _kept_bytes(part: Part, activation_bytes: int) -> float:
+    """Until its backward pass: what fp32 operators make under autocast in 32 bits, and its casts besides."""
+    is_cast = activation_bytes == 2
+    return (4 if part.full else activation_bytes) * part.kept + (2.0 * part.cast if is_cast else 0.0)
+
+
 def _moments(facts: WorkloadFacts, parts: list[Part], *, size: int, activation_bytes: int) -> tuple[Moment, ...]:
     """The end of the forward pass, the end of the backward pass, and the optimizer's step."""
     weights = 4.0 * sum(part.weights for part in parts)
@@ -173,11 +179,13 @@ def _moments(facts: WorkloadFacts, parts: list[Part], *, size: int, activation_b
         "optimizer": Line(intercept=STATES[facts.optimizer] * weights),
         "inputs": Line(slope=row),
     }
-    kept = Line(slope=float(activation_bytes * sum(part.kept for part in parts)))
+    kept = Line(slope=float(sum(_kept_bytes(part, activation_bytes) for part in parts)))
     largest = Line(slope=float(activation_bytes * max(part.kept for part in parts)))
     casts = Line(intercept=weights / 2 if activation_bytes == 2 else 0.0)
     gradients = Line(intercept=weights)
-    forward = always | {"activations": kept, "temporaries": Line(intercept=casts.intercept, slope=largest.slope)}
+    logits = Line(slope=4.0 * sum(part.logits for part in parts))
+    work = Line(intercept=casts.intercept, slope=0.0 if logits.slope else largest.slope)
+    forward = always | {"activations": kept, "logits": logits, "temporaries": work}
     step = Line(intercept=weights if facts.optimizer == "adam" else 0.0)
     return (
         Moment(phase="backward", alive_bytes=forward),
