@@ -188,7 +188,8 @@ def _trace_of(config: Config, answer: dict[str, Any]) -> dict[str, Any]:
 
 def _peak_bytes(trace: dict[str, Any]) -> float:
     """Of all tensors that are alive at once."""
-    return max(sum(line[0] for line in moment["alive"].values()) for moment in trace["moments"])
+    alive: list[float] = [sum(line[0] for line in moment["alive"].values()) for moment in trace["moments"]]
+    return max(alive)
 
 
 def _of_one(found: Sequence[Work], sizes: Sequence[int]) -> Work:

@@ -219,6 +219,40 @@ def test_a_fact_is_kept_once(store: Store) -> None:
     assert len(store.evidence()) == 2
 
 
+def fact(number: int, **changes: Any) -> Evidence:
+    return Evidence(
+        id=f"x{number}", kind="log", experiment="e", run="a", settings={}, gpu="A100", taken="2026-11-20",
+        measurement=Measurement(steps=number), **changes,
+    )  # fmt: skip
+
+
+def kept(store: Store) -> set[str]:
+    return {one.id for one in store.evidence()}
+
+
+def test_what_is_learned_anew_takes_the_place_of_what_was_read_from_the_same_log(store: Store) -> None:
+    assert store.learn_evidence([fact(1), fact(2)], {"x1": ["log a"], "x2": ["log b"]}) == frozenset()
+    assert store.learn_evidence([fact(3)], {"x3": ["log a"]}) == {"x3"}
+    assert kept(store) == {"x2", "x3"}
+    assert store.learn_evidence([fact(4)], {"x4": ["a and b", "log b", "log a"]}) == {"x4"}
+    assert kept(store) == {"x4"}
+    assert store.learn_evidence([fact(5)], {"x5": ["log a"]}) == frozenset()
+    assert kept(store) == {"x4", "x5"}
+
+
+def test_two_runs_of_one_log_are_both_kept(store: Store) -> None:
+    sources = {"x1": ["log a"], "x2": ["log a"]}
+    assert store.learn_evidence([fact(1), fact(2)], sources) == frozenset()
+    assert store.learn_evidence([fact(2), fact(1, command="told later")], sources) == frozenset()
+    assert {one.id: one.command for one in store.evidence()} == {"x1": "told later", "x2": ""}
+
+
+def test_what_came_without_a_log_is_left_alone(store: Store) -> None:
+    store.add_evidence([fact(1)])
+    assert store.learn_evidence([fact(2), fact(3)], {"x2": ["log a"], "x3": []}) == frozenset()
+    assert kept(store) == {"x1", "x2", "x3"}
+
+
 def test_probes_are_of_one_machine(store: Store) -> None:
     gpu = Gpu(name="cpu", kind="cpu", memory_bytes=1, peak_flops={"fp32": 1e11}, source="probe", checked="measured")
     better = gpu.model_copy(update={"memory_bytes": 2})
@@ -307,6 +341,9 @@ def test_a_step_of_the_schema_is_taken_whole_or_not_at_all(tmp_path: Path, monke
     monkeypatch.setattr("gpuplan.store.database.STEPS", (*STEPS, ("CREATE TABLE extra (a)", "CREATE TABLE runs (a)")))
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         Store(path)
+    with Store.to_read(path) as store:
+        assert store.records() == (record(),)
+    monkeypatch.setattr("gpuplan.store.database.READABLE_FROM", len(STEPS) + 1)
     with pytest.raises(UserError, match="older gpuplan"):
         Store.to_read(path)
     monkeypatch.setattr("gpuplan.store.database.STEPS", (*STEPS, ("CREATE TABLE extra (a)",)))
@@ -314,6 +351,27 @@ def test_a_step_of_the_schema_is_taken_whole_or_not_at_all(tmp_path: Path, monke
         assert store.records() == (record(),)
         assert store.database.version() == len(STEPS) + 1
         assert store.database.rows("PRAGMA application_id")[0][0] == APPLICATION_ID
+
+
+def test_a_store_of_an_older_gpuplan_is_read_as_it_is_and_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    monkeypatch.setattr("gpuplan.store.database.STEPS", STEPS[:1])
+    with Store(path) as store:
+        store.save(record())
+        store.database.connection.execute(
+            "INSERT INTO evidence (id, experiment, run, gpu, taken, body) VALUES ('x1', 'e', 'a', 'A100', '', ?)",
+            (fact(1).model_dump_json(),),
+        )
+    monkeypatch.undo()
+    with Store.to_read(path) as store:
+        assert store.database.version() == 1
+        assert (store.records(), store.evidence()) == ((record(),), (fact(1),))
+    with Store(path) as store:
+        assert store.database.version() == len(STEPS)
+        assert store.learn_evidence([fact(2)], {"x2": ["log a"]}) == frozenset()
+        assert kept(store) == {"x1", "x2"}
 
 
 def test_a_noun_of_another_version_is_named(store: Store) -> None:

@@ -615,6 +615,18 @@ class ConfigFact(Noun):
     problem: str | None = None
 
 
+class SourceFact(Noun):
+    """A small file of the user's that the runs read: what it says, and where."""
+
+    path: str = Field(description="from `environment.workdir`, or absolute")
+    kind: Literal["script", "config", "requirements", "table"] = Field(
+        description="code of the runs; a file that a command names; what is to be installed; a data file's rewards"
+    )
+    text: str = Field(default="", description="of scripts and requirements")
+    content: dict[str, Any] = Field(default_factory=dict, description="of a configuration or a table")
+    places: dict[str, str] = Field(default_factory=dict, description="key path of a configuration to file:line:col")
+
+
 class ParserFact(Noun):
     """The long options that a script's argparse parser takes, as the script's text says."""
 
@@ -656,6 +668,8 @@ class World(Noun):
     files: dict[str, FileFact] = Field(default_factory=dict)
     programs: dict[str, CommandFact] = Field(default_factory=dict)
     configs: dict[str, ConfigFact] = Field(default_factory=dict, description="by what `footprint.model` names")
+    sources: tuple[SourceFact, ...] = Field(default=(), description="scripts, configurations, requirements of the runs")
+    mask: str | None = Field(default=None, description="CUDA_VISIBLE_DEVICES that gpuplan was started under")
     history: tuple[History, ...] = ()
     disk_free_bytes: int = 0
     places: dict[str, str] = Field(default_factory=dict, description="spec key path to file:line:col")

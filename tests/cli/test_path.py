@@ -105,6 +105,13 @@ def test_a_missing_input_is_created_first(sweep: Sweep) -> None:
     assert (sweep.folder / "rows.csv").read_text() == "a,b"
 
 
+def test_inputs_of_each_seed_are_created(sweep: Sweep) -> None:
+    create = "python -c \"open('rows{seed}.csv', 'w').write('a,b')\""
+    sweep.write(SPEC + f"inputs: [{{path: 'rows{{seed}}.csv', create: '{create.replace(chr(39), chr(39) * 2)}'}}]\n")
+    sweep.run("apply", "-y")
+    assert sorted(path.name for path in sweep.folder.glob("rows*.csv")) == ["rows1.csv", "rows2.csv"]
+
+
 def test_a_crash_is_classified_with_its_last_lines(sweep: Sweep) -> None:
     sweep.write(SPEC.replace("--lr {lr}", "--lr {lr} --crash").replace("[0.1, 0.2]", "[0.1]"))
     assert sweep.json("apply", "-y", code=4)["states"] == {"lr0.1-s1": "crashed", "lr0.1-s2": "crashed"}

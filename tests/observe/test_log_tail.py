@@ -92,6 +92,8 @@ def test_long_lines_and_many_lines_are_cut(tmp_path: Path) -> None:
         "https://user:s3cretpw@example.org/x",
         "AWS_SECRET_ACCESS_KEY=abcd/efgh+ijkl",
         "--auth-token=abcd1234x",
+        "python train.py --password hunter2hunter2 --lr 0.1",
+        "curl --api-key abcd1234x",
         f"token is {'hf_' + 'a' * 30}",
         f"key {'sk-' + 'b' * 40} used",
         f"{'ghp_' + 'c' * 36}",
@@ -127,6 +129,7 @@ def test_secrets_are_masked(secret: str) -> None:
         "https://example.org:8080/path",
         "RuntimeError: CUDA out of memory.",
         "task-specific sk-learn",
+        "--max-tokens 512 --key-dim 64 --secret --lr 0.1",
     ],
 )
 def test_what_is_no_secret_stays(line: str) -> None:

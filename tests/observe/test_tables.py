@@ -78,6 +78,46 @@ def test_steps_by_the_clock_of_the_rows(tmp_path: Path) -> None:
     assert found.step_s == pytest.approx(0.2, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "step_s"),
+    [
+        ("step,loss,Time/step (ms)", "{step},0.5,250", 0.25),
+        ("step;loss;step_time", "{step};0,5;0,25", 0.25),
+        ("step,loss,step_time", "{step},0.5,250 ms", 0.25),
+        ("step,loss,timestamp", "{step},0.5,2026-02-03T10:00:{step:02d}Z", 1.0),
+        ("step,loss,time_elapsed_min", "{step},0.5,{step}", 60.0),
+    ],
+)
+def test_units_and_numerals_are_those_of_the_file(tmp_path: Path, header: str, row: str, step_s: float) -> None:
+    rows = [row.format(step=step) for step in range(1, 50)]
+    found = measure(table(tmp_path, *rows, header=header))
+    assert found.step_s == pytest.approx(step_s)
+    assert found.flags == ()
+    assert found.final["loss"] == 0.5
+
+
+def test_a_rate_and_a_memory_in_lines_of_json(tmp_path: Path) -> None:
+    rows = [{"step": step, "throughput (tokens/s)": 4000, "gpu_mem_alloc_mib": 900 + step} for step in range(1, 50)]
+    found = measure(jsonl(tmp_path, *rows))
+    assert (found.tokens_per_s, found.peak_allocated_bytes) == (4000, 949 * 2**20)
+
+
+def test_epochs_that_may_be_in_milliseconds_are_no_seconds(tmp_path: Path) -> None:
+    found = measure(table(tmp_path, *epochs(1, 5, seconds=61000.0)))
+    assert found.epoch_s is None
+    assert found.flags == ("metrics.csv: train_time has no unit, and 61000 may be milliseconds: left out",)
+
+
+@pytest.mark.parametrize("clock", ["timestamp", "bar_s"])
+@pytest.mark.parametrize("without", [1, 20, 49])
+def test_a_row_whose_clock_is_no_number_is_passed_over(tmp_path: Path, clock: str, without: int) -> None:
+    start = 1770000000000 if clock == "timestamp" else 0
+    tick = 500 if clock == "timestamp" else 2
+    rows = [f"{step},0.5,{'nan' if step == without else start + tick * step}" for step in range(1, 50)]
+    found = measure(table(tmp_path, *rows, header=f"step,loss,{clock}"))
+    assert found.step_s == {"timestamp": 0.5, "bar_s": 2.0}[clock]
+
+
 def test_a_clock_that_jumps_back_is_left_out(tmp_path: Path) -> None:
     rows = [{"step": step, "timestamp": 1e9 + step - 3600 * (step > 5), "loss": 1.0} for step in range(10)]
     assert measure(jsonl(tmp_path, *rows)).step_p10_s == pytest.approx(1.0)
@@ -134,6 +174,8 @@ def test_rows_that_are_none_are_counted(tmp_path: Path) -> None:
     assert set(found.flags) == {
         "metrics.csv: a row has no numbers (2 times)",
         "metrics.csv: a row has not the header's columns (3 times)",
+        "metrics.csv: epoch holds 'a', which is no number; left out",
+        "metrics.csv: train_time holds 'c', which is no number; left out",
     }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gpuplan.command import words
 from gpuplan.errors import GpuplanError, SpecError, UserError
 from gpuplan.expand import expand
-from gpuplan.spec import inline_document, load, spec_of
+from gpuplan.spec import assignment, inline_document, load, spec_of
 from gpuplan.spec.read import read_text
 
 if TYPE_CHECKING:
@@ -214,6 +214,19 @@ def test_the_spec_remembers_what_was_set() -> None:
 )
 def test_what_cannot_be_set(override: str, message: str) -> None:
     assert refused(override).message.startswith(message)
+
+
+@pytest.mark.parametrize("override", ["ranks", "foo", "seeds=", "=1", ""])
+def test_the_hint_for_what_is_no_assignment_is_a_key_that_can_be_set(override: str) -> None:
+    hint = refused(override).hint
+    assert hint == "--set limits.run='2 h'"
+    assert overridden(shlex.split(hint)[1]).limits.run == 7200
+
+
+def test_a_setting_without_a_value_has_the_hint_of_one() -> None:
+    with pytest.raises(UserError) as caught:
+        assignment("foo", "--set")
+    assert caught.value.hint == "--set batch_size=32"
 
 
 def test_how_a_list_is_set() -> None:

@@ -296,6 +296,8 @@ def test_a_ratio_in_a_table_is_reckoned_again() -> None:
     table = "| M | A | B | Gain |\n|---|---|---|---|\n| Time per step | 3.0 s | 0.25 s | {} |\n"
     assert said(table.format("20x")) == {"claim-ratio": ["3.0 s over 0.25 s is 12x, not 20x"]}
     assert said(table.format("12x")) == {}
+    assert said(table.format("20x faster")) == {"claim-ratio": ["3.0 s over 0.25 s is 12x, not 20x"]}
+    assert said(table.format("12x faster")) == {}
     assert said("| M | A | B | Gain |\n|---|---|---|---|\n| Time per step | 2.5 s | 5 s | 0.5x |\n") == {}
 
 
@@ -309,8 +311,14 @@ def test_parameters_of_a_named_model() -> None:
 @pytest.mark.parametrize(
     ("number", "checks"),
     [
-        ("000", {"claim-training-memory", "claim-workers", "claim-price", "claim-card"}),
-        ("001", {"claim-run-time", "claim-twice", "claim-cost", "claim-price", "claim-disk"}),
+        (
+            "000",
+            {
+                *("claim-training-memory", "claim-workers", "claim-price", "claim-card"),
+                *("claim-gpu-number", "claim-config-key", "claim-search"),
+            },
+        ),
+        ("001", {"claim-run-time", "claim-twice", "claim-cost", "claim-price", "claim-disk", "claim-batches"}),
         ("002", {"claim-logits", "claim-copies", "claim-sweep-time", "claim-training-memory"}),
         ("003", {"claim-packed", "claim-rescaled", "claim-zero-batch", "claim-run-time"}),
         ("004", {"claim-negative-scaling"}),

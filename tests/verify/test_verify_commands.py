@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from verify_world import SOUND, TRAIN, errors, experiment, found, only, world
+from verify_world import SOUND, TRAIN, errors, experiment, findings, found, only, world
 
-from gpuplan.model import CommandFact
+from gpuplan.model import CommandFact, FileFact
+from gpuplan.verify.parsers import parser_of
 
 COMMAND = SOUND["command"]
 
@@ -149,3 +150,55 @@ def test_almost_a_field_warns(field: str) -> None:
 @pytest.mark.parametrize("text", ["{other: 1}", "{{batch}}", "'{\"batch\": 1}'", "{batch}"])
 def test_other_braces_do_not_warn(text: str) -> None:
     assert found("field-syntax", experiment(command=f"{COMMAND} --b {text}")) == []
+
+
+# ---------------------------------------------------------------- how inputs are made
+
+MAKE = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--rows')\nparser.parse_args()\n"
+
+
+def made(create: str, *facts: CommandFact, there: bool = False) -> list[tuple[str, str, str, str]]:
+    """What is said of a command that makes an input: severity, check, message and place."""
+    file = FileFact(path="data/x.csv", exists=there, size_bytes=1, rows=1)
+    spec = experiment(inputs=[{"path": "data/x.csv", "create": create}])
+    kinds = {"program", "option-unknown"}
+    said = [one for one in findings(spec, given=world(file, programs=facts)) if one.check in kinds]
+    return [(one.severity, one.check, one.message, one.place) for one in said]
+
+
+def test_a_program_that_makes_an_input_has_to_start() -> None:
+    gone = CommandFact(program="python make.py", problem="make.py: no such file in /w")
+    said = ("program", "`python make.py` cannot be started", "inputs.0.create")
+    assert made("python make.py --rows 5", gone) == [("error", *said)]
+    assert made("python make.py --rows 5", gone, there=True) == [("note", *said)]
+    assert made("python make.py --rows 5", CommandFact(program="python make.py", path="/w/make.py")) == []
+
+
+def test_its_options_have_to_be_those_of_its_parser() -> None:
+    script = CommandFact(program="python make.py", path="/w/make.py", parser=parser_of(MAKE))
+    said = ("option-unknown", "make.py does not take --row-count", "inputs.0.create")
+    assert made("python make.py --row-count 5", script) == [("error", *said)]
+    assert made("python make.py --row-count 5", script, there=True) == [("note", *said)]
+    assert made("python make.py --rows {steps}", script) == []
+
+
+def test_options_that_it_passes_over_say_nothing_of_the_runs() -> None:
+    lenient = parser_of(MAKE.replace("parser.parse_args", "args, _ = parser.parse_known_args"))
+    script = CommandFact(program="python make.py", path="/w/make.py", parser=lenient)
+    spec = experiment(inputs=[{"path": "data/x.csv", "create": "python make.py --row-count 5"}])
+    finding = only("option-unknown", spec, given=world(programs=[script]))
+    assert finding.severity == "warning"
+    assert finding.because == "its parser takes --rows; parse_known_args ignores any other"
+
+
+def test_inputs_that_one_command_makes_are_one_finding_and_due_if_one_is_missing() -> None:
+    spec = experiment(inputs=[{"path": "data/{lr}.csv", "create": "python make.py --rows {lr}"}])
+    gone = CommandFact(program="python make.py", problem="make.py: no such file in /w")
+    there = FileFact(path="data/0.001.csv", exists=True, size_bytes=1)
+    assert only("program", spec, given=world(there, programs=[gone])).severity == "error"
+
+
+def test_a_script_that_an_input_makes_may_make_another() -> None:
+    inputs = [{"path": "make.py", "create": "git clone x"}, {"path": "data/x.csv", "create": "python make.py"}]
+    gone = CommandFact(program="python make.py", problem="make.py: no such file in /w")
+    assert found("program", experiment(inputs=inputs), given=world(programs=[gone])) == []

@@ -87,6 +87,32 @@ def test_splits_that_nothing_is_known_of_only_warn() -> None:
     assert only("split-missing", spec).severity == "warning"
 
 
+@pytest.mark.parametrize(
+    ("path", "size_bytes"),
+    [
+        ("data/a.parquet", 10),
+        ("data/a.pt", 10),
+        ("data/a.json", 2**30),
+        ("data/a.zip", 2**40),
+        ("data/a.tar.xz", 2**25),
+    ],
+)
+def test_splits_in_a_file_that_is_not_looked_into_are_not_known(path: str, size_bytes: int) -> None:
+    fact = FileFact(path=path, exists=True, size_bytes=size_bytes)
+    spec = experiment(inputs=[{"path": path, "splits": ["train", "test"]}])
+    finding = only("split-unknown", spec, given=world(fact))
+    assert (finding.severity, finding.message) == ("note", f"whether {path} has the splits train, test is not known")
+    assert found("split-missing", spec, given=world(fact)) == []
+
+
+def test_a_split_that_a_file_lacks() -> None:
+    fact = FileFact(path="a.json", exists=True, size_bytes=9, splits={"train": 1})
+    finding = only(
+        "split-missing", experiment(inputs=[{"path": "a.json", "splits": ["train", "test"]}]), given=world(fact)
+    )
+    assert (finding.severity, finding.because) == ("error", "found: train; train 1 row, 9 B")
+
+
 def test_a_split_without_rows_blocks() -> None:
     folder = FileFact(path="data/w", exists=True, is_folder=True, size_bytes=9, splits={"train": 6, "test": 0})
     spec = experiment(inputs=[{"path": "data/w", "splits": ["train", "test"]}])

@@ -40,6 +40,39 @@ def test_points_and_zip_are_axes_too() -> None:
     assert only("varied-unused", experiment(zip={"a": [1, 2], "batch": [3, 4]})).place == "zip.a"
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"vary": None, "zip": {"model": ["1B", "3B"], "batch": [8, 4]}},
+        {"zip": {"model": ["1B", "3B"], "batch": [8, 4]}},
+        {"vary": None, "zip": {"model": ["1B", "3B"], "ranks": [1, 2]}},
+        {"vary": None, "points": [{"model": "1B", "lr": 1}, {"model": "3B", "lr": 2}]},
+        {"vary": None, "zip": {"model": ["a", "b"], "set": ["a", "b"]}, "inputs": [{"path": "data/{set}.csv"}]},
+        {"vary": {"lr": [1, 2], "model": ["1B"]}},
+    ],
+    ids=["zip", "zip and vary", "ranks", "points", "with an input", "one value"],
+)
+def test_a_label_beside_what_is_read_is_a_note(changed: dict[str, object]) -> None:
+    finding = only("varied-unused", experiment(**changed))
+    assert (finding.severity, finding.message) == ("note", "model is a label: the command does not use it")
+    assert finding.place.endswith("model")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"vary": None, "zip": {"model": ["1B", "3B"], "batch": [8, 8]}},
+        {"vary": None, "zip": {"model": ["1B", "3B"], "size": [8, 4]}},
+        {"vary": {"model": ["1B", "3B"]}, "zip": {"lr": [1, 2], "batch": [8, 4]}},
+        {"vary": None, "points": [{"model": "1B", "lr": 1}, {"model": "3B", "lr": 1}]},
+    ],
+    ids=["the same beside it", "nothing that is read", "alone", "points"],
+)
+def test_runs_that_differ_in_what_nothing_reads_alone_block(changed: dict[str, object]) -> None:
+    model = next(one for one in found("varied-unused", experiment(**changed)) if one.place.endswith("model"))
+    assert (model.severity, model.message) == ("error", "model varies, but the command does not use it")
+
+
 def test_seeds_that_nothing_reads_block() -> None:
     finding = only("seed-unused", experiment(command=WITHOUT_SEED))
     assert finding.severity == "error"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from gpuplan.cli.options import json_option, state_option
-from gpuplan.cli.output import console, emit_json, say
+from gpuplan.cli.output import console, emit_json, print_lines, say
 from gpuplan.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpuplan.flow.learn import Learned, Lesson
     from gpuplan.flow.state import State
     from gpuplan.learn.replay import Replayed
     from gpuplan.report.table import Table
+
+Step: TypeAlias = "Callable[[State, dict[str, Any]], dict[str, Any]]"
 
 ROWS_SHOWN = 30
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -31,37 +35,49 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--dataset-rows", type=click.IntRange(1), help="Training rows of one epoch.")
 @click.option("--batch-rows", type=click.IntRange(1), help="Rows of one step on one rank.")
 @click.option("--backtest", is_flag=True, help="Predict each fact from the earlier ones, and show how far off that is.")
-@click.option("--export", "export_path", type=FILE, help="Write all evidence here, a JSON object a line.")
+@click.option("--export", "export_path", type=FILE, help="Write all evidence here, a JSON object a line, no secrets.")
 @click.option("--anonymous", is_flag=True, help="With --export: without paths, commands and names.")
 @click.option("--import", "import_path", type=FILE, help="Take over the evidence in this file.")
 @state_option
 @json_option
 def command(**given: Any) -> None:
-    """Learn from the logs at PATHS (files or folders, of most trainers): each becomes evidence for later plans."""
+    """Learn from the logs at PATHS (files or folders, of most trainers): each becomes evidence for later plans.
+
+    Of several things asked at once, --import comes first, then PATHS, then --export, then --backtest.
+    """
     from gpuplan.flow.state import State  # noqa: PLC0415
 
+    if given["anonymous"] and not given["export_path"]:
+        raise UserError("--anonymous says how to write a file", hint="gpuplan learn --export FILE --anonymous")
     state = State(given["state"])
-    if given["export_path"]:
-        _export(state, given["export_path"], nameless=given["anonymous"], as_json=given["as_json"])
-    elif given["import_path"]:
-        _import(state, given["import_path"], as_json=given["as_json"])
-    elif given["paths"] or not given["backtest"]:
-        _learn(state, given)
-    if given["backtest"]:
-        _back_test(state, given["spec_path"], as_json=given["as_json"])
+    answers = [step(state, given) for step in _steps(given)]
+    if given["as_json"]:
+        before = {"before": answers[:-1]} if len(answers) > 1 else {}
+        emit_json(answers[-1] | before)
 
 
-def _learn(state: State, given: dict[str, Any]) -> None:
+def _steps(given: dict[str, Any]) -> list[Step]:
+    """What was asked for, in this order; each says what it did, or is silent and returns it with --json."""
+    asked: list[tuple[Any, Step]] = [
+        (given["import_path"], _import),
+        (given["paths"], _learn),
+        (given["export_path"], _export),
+        (given["backtest"], _back_test),
+    ]
+    steps = [step for wanted, step in asked if wanted]
+    if not steps:
+        raise UserError("no log was named", hint="gpuplan learn FILE_OR_FOLDER..., or --backtest, --export, --import")
+    return steps
+
+
+def _learn(state: State, given: dict[str, Any]) -> dict[str, Any]:
     from gpuplan.flow.learn import Request, learn  # noqa: PLC0415
 
-    if not given["paths"]:
-        raise UserError("no log was named", hint="gpuplan learn FILE_OR_FOLDER..., or --backtest, --export, --import")
     request = Request(given["paths"], _told(given), given["batch_rows"], _spec(given["spec_path"]))
     found = learn(request, state)
-    if given["as_json"] and not given["backtest"]:
-        emit_json(_as_json(found))
-    elif not given["as_json"]:
+    if not given["as_json"]:
         _show(found)
+    return _as_json(found)
 
 
 def _told(given: dict[str, Any]) -> Any:
@@ -102,6 +118,7 @@ def _as_json(found: Learned) -> dict[str, Any]:
                 "log": lesson.log.model_dump(mode="json"),
                 "evidence": lesson.fact.id if lesson.fact else None,
                 "new": lesson.is_new,
+                "replaces": lesson.replaces,
                 "refused": lesson.refused,
             }
             for lesson in found.lessons
@@ -123,29 +140,33 @@ def _show(found: Learned) -> None:
     if found.refused:
         where = [(f"{one.path}:{one.line}" if one.line else one.path, one.reason) for one in found.refused]
         _print(refused_table(where))
-    for line in finding_lines(found.findings):
-        click.echo(line)
+    print_lines(console(), finding_lines(found.findings))
     new = sum(lesson.is_new for lesson in found.lessons)
-    known = sum(lesson.fact is not None for lesson in found.lessons) - new
-    click.echo(f"{new:,} new facts, {known:,} known already; next: gpuplan plan, or gpuplan learn --backtest")
+    replaced = sum(lesson.replaces for lesson in found.lessons)
+    known = sum(lesson.fact is not None for lesson in found.lessons) - new - replaced
+    anew = f", {replaced:,} in place of what an older gpuplan read" if replaced else ""
+    notes = sum(len(lesson.log.notes) for lesson in found.lessons)
+    how = f"{notes:,} note{'s' * (notes > 1)} on how these figures were taken: --json" if notes else ""
+    print_lines(console(), [how] if how else [])
+    click.echo(f"{new:,} new facts{anew}, {known:,} known already; next: gpuplan plan, or gpuplan learn --backtest")
 
 
 def _came_of_it(lesson: Lesson) -> str:
     if lesson.refused:
         return f"no: {lesson.refused}"
-    return "yes" if lesson.is_new else "known"
+    return "yes" if lesson.is_new else "read anew" if lesson.replaces else "known"
 
 
-def _back_test(state: State, spec_path: str | None, *, as_json: bool) -> None:
+def _back_test(state: State, given: dict[str, Any]) -> dict[str, Any]:
     from gpuplan.flow.learn import back_test  # noqa: PLC0415
     from gpuplan.report.learned import back_test_tables  # noqa: PLC0415
 
-    replayed = back_test(state, _spec(spec_path))
-    if as_json:
-        emit_json({"schema": "gpuplan.backtest/1", "figures": [_replayed_json(one) for one in replayed]})
-        return
-    for table in back_test_tables(replayed):
+    replayed = back_test(state, _spec(given["spec_path"]))
+    if not given["as_json"] and not replayed:
+        click.echo("nothing to test: no fact has a step time or a peak of memory; next: gpuplan learn PATH...")
+    for table in back_test_tables(replayed) if replayed and not given["as_json"] else ():
         _print(table)
+    return {"schema": "gpuplan.backtest/1", "figures": [_replayed_json(one) for one in replayed]}
 
 
 def _replayed_json(one: Replayed) -> dict[str, Any]:
@@ -166,23 +187,20 @@ def _print(table: Table) -> None:
     out.print(as_rich(limited(table, ROWS_SHOWN, rest="--json has them all"), width=out.width))
 
 
-def _export(state: State, path: Path, *, nameless: bool, as_json: bool) -> None:
-    from gpuplan.flow.learn import export_evidence  # noqa: PLC0415
+def _export(state: State, given: dict[str, Any]) -> dict[str, Any]:
+    from gpuplan.flow.evidence_file import export_evidence  # noqa: PLC0415
 
-    count = export_evidence(state, path, nameless=nameless)
-    if as_json:
-        emit_json({"schema": "gpuplan.export/1", "path": str(path), "facts": count})
-    else:
-        say(f"wrote {count:,} facts to {path}")
+    path: Path = given["export_path"]
+    count = export_evidence(state, path, nameless=given["anonymous"])
+    say(f"wrote {count:,} facts to {path}", quiet=given["as_json"])
+    return {"schema": "gpuplan.export/1", "path": str(path), "facts": count}
 
 
-def _import(state: State, path: Path, *, as_json: bool) -> None:
-    from gpuplan.flow.learn import import_evidence  # noqa: PLC0415
+def _import(state: State, given: dict[str, Any]) -> dict[str, Any]:
+    from gpuplan.flow.evidence_file import import_evidence  # noqa: PLC0415
 
-    found = import_evidence(state, path)
-    if as_json:
-        emit_json({"schema": "gpuplan.import/1", **found._asdict()})
-        return
-    for reason in found.refused:
-        say(reason)
-    click.echo(f"{found.new:,} new facts, {found.known:,} known already, {len(found.refused):,} lines refused")
+    found = import_evidence(state, given["import_path"])
+    if not given["as_json"]:
+        print_lines(console(stderr=True), found.refused)
+        click.echo(f"{found.new:,} new facts, {found.known:,} known already, {len(found.refused):,} lines refused")
+    return {"schema": "gpuplan.import/1", **found._asdict()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("trace")
 @spec_options
-@click.option("--device", type=click.Choice(["gpu", "cpu"]), help="As on this kind of device; default: this machine's.")
+@click.option("--device", type=click.Choice(["gpu", "cpu"]), help="As on this kind; default: what the spec plans on.")
 @click.option("--most", type=click.IntRange(1, 100), default=4, show_default=True, help="Kinds of run at most.")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(5, 3600), default=120.0, show_default=True, help="Seconds."

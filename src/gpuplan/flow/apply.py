@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.command import PYTHONS, argv, fill, words
+from gpuplan.command import PYTHONS, argv, fill, values_of, words
 from gpuplan.errors import EXIT_BLOCKED, EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_RUNS_FAILED, UserError
 from gpuplan.expand import shape_of
 from gpuplan.flow.observer import RunObserver
@@ -102,10 +102,10 @@ def create_inputs(plan: Plan, *, say: Callable[[str], None]) -> None:
         if source.create is None:
             continue
         for run in plan.runs:
-            path = workdir / Path(fill(source.path, run.settings)).expanduser()
+            path = workdir / Path(fill(source.path, values_of(run))).expanduser()
             if not path.exists():
                 say(f"creating {path.relative_to(workdir) if path.is_relative_to(workdir) else path}: {source.create}")
-                _create(fill(source.create, run.settings), path, workdir=workdir, python=python)
+                _create(fill(source.create, values_of(run)), path, workdir=workdir, python=python)
 
 
 def _create(command: str, path: Path, *, workdir: Path, python: str) -> None:

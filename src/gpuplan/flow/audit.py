@@ -12,7 +12,7 @@ from gpuplan.flow.plan import make_plan
 from gpuplan.footprint import Unknown, footprint_of
 from gpuplan.verify.claims import Audit, Claim, audit_claims, audit_document
 from gpuplan.verify.claims.listed import is_list, listed_claim, listed_claims
-from gpuplan.verify.claims.planned import Planned, against
+from gpuplan.verify.claims.planned import Planned, against, chains_of
 from gpuplan.world import look_at_machine
 from gpuplan.world.footprints import known_footprints
 
@@ -107,6 +107,7 @@ def _planned(spec: Spec, state: State, claims: tuple[Claim, ...]) -> Planned:
         disk_bytes=plan.totals.disk_bytes,
         cost_usd=plan.totals.cost_usd if plan.totals.cost_usd.p50 > 0 else None,
         counts=_counts(spec.experiment, runs, world),
+        chains=chains_of(runs),
     )
 
 

@@ -1,34 +1,36 @@
-"""Foreign logs -> evidence, evidence -> a file and back, and history played again."""
+"""Foreign logs -> evidence, and history played again."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-from pydantic import ValidationError
 
 from gpuplan.data import find_gpu
 from gpuplan.errors import UserError
 from gpuplan.expand import expand, shape_of
 from gpuplan.footprint import Unknown, footprint_of
-from gpuplan.learn import Told, anonymous, completed, evidence_of_log, refusal_of_log
+from gpuplan.learn import Told, completed, evidence_of_log, refusal_of_log
 from gpuplan.learn.replay import replay
 from gpuplan.model import Evidence, LoggedRun
-from gpuplan.observe.logs import Refusal, read_logs
+from gpuplan.observe.logs import Refusal, joined, read_logs
 from gpuplan.verify.measured import Context, doubts
 from gpuplan.world import look_at_machine
 from gpuplan.world.logs import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from gpuplan.flow.state import State
     from gpuplan.learn.replay import Replayed
     from gpuplan.model import Experiment, Finding, Run, World
     from gpuplan.spec import Spec
 
-__all__ = ["Imported", "Learned", "Lesson", "Request", "back_test", "export_evidence", "import_evidence", "learn"]
+__all__ = ["Learned", "Lesson", "Request", "back_test", "learn"]
+
+ONE_RUN = "one run with "
+"""How the note begins that names the other logs of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Lesson(NamedTuple):
     fact: Evidence | None
     refused: str | None
     is_new: bool
+    replaces: bool = False
+    """Whether the store held another reading of the same log, by an older gpuplan, whose place this one took."""
 
 
 class Learned(NamedTuple):
@@ -58,17 +62,9 @@ class Learned(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-class Imported(NamedTuple):
-    """What came out of a file of evidence."""
-
-    new: int
-    known: int
-    refused: tuple[str, ...]
-
-
 def learn(request: Request, state: State) -> Learned:
     """Read every log below the paths, and keep what each teaches. Raises UserError for a path that is not there."""
-    read = list(_read(request.paths))
+    read = _read(request.paths)
     runs = expand(request.spec.experiment) if request.spec else ()
     spec, told = request.spec, request.told
     logs = [
@@ -80,10 +76,14 @@ def learn(request: Request, state: State) -> Learned:
         world = look_at_machine(None, (), store=store)
     lessons = [_lesson(log, request, world) for log in logs]
     known = {fact.id for fact in world.evidence}
+    taught = {lesson.fact.id: lesson for lesson in lessons if lesson.fact is not None}
     with state.writing() as store:
-        store.add_evidence((lesson.fact for lesson in lessons if lesson.fact is not None), replace=True)
+        replacing = store.learn_evidence(
+            [lesson.fact for lesson in taught.values() if lesson.fact is not None],
+            {one: _sources(lesson.log) for one, lesson in taught.items()},
+        )
     return Learned(
-        lessons=tuple(_seen_once(lessons, known)),
+        lessons=tuple(_seen_once(lessons, known, replacing)),
         refused=tuple(one for one in read if isinstance(one, Refusal)),
         findings=doubts(logs, _context(request, logs, runs, world)),
     )
@@ -98,35 +98,32 @@ def back_test(state: State, spec: Spec | None) -> tuple[Replayed, ...]:
     return replay(world, _experiments(world, state, spec))
 
 
-def export_evidence(state: State, path: Path, *, nameless: bool) -> int:
-    """Write all evidence to `path`, a JSON object a line; `nameless` without paths, commands and names."""
-    with state.reading() as store:
-        facts = store.evidence() if store else ()
-    chosen = [anonymous(fact) if nameless else fact for fact in facts]
-    path.write_text("".join(f"{fact.model_dump_json()}\n" for fact in chosen), "utf-8")
-    return len(chosen)
-
-
-def import_evidence(state: State, path: Path) -> Imported:
-    """Take over the evidence in `path`; lines that are not evidence are named. Raises UserError, OSError."""
-    facts: list[Evidence] = []
-    refused: list[str] = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                facts.append(Evidence.model_validate_json(line))
-            except ValidationError as error:
-                refused.append(f"{path}:{number}: {error.errors()[0]['msg']}")
-    with state.writing() as store:
-        new = store.add_evidence(facts)
-    return Imported(new, len(facts) - new, tuple(refused))
-
-
-def _read(paths: Sequence[Path]) -> Iterator[LoggedRun | Refusal]:
+def _read(paths: Sequence[Path]) -> list[LoggedRun | Refusal]:
+    """What the logs at the paths say, those of one run as one; what lies in a folder that is named too, once."""
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} is not there", hint="gpuplan learn FILE_OR_FOLDER...")
-        yield from read_logs(path)
+    places = {path.resolve(): path for path in reversed(paths)}
+    chosen = [path for place, path in reversed(places.items()) if places.keys().isdisjoint(place.parents)]
+    return joined(one for path in chosen for one in read_logs(path))
+
+
+def _sources(log: LoggedRun) -> tuple[str, ...]:
+    """What a log is known by, whoever reads it: the content of its file, with the names of the logs it was joined with.
+
+    A run of several logs takes the place of what its main log alone said, and never the other way round. Nothing where
+    the log is no file.
+    """
+    path = Path(log.path)
+    try:
+        if not path.is_file():
+            return ()
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ()
+    others = "\n".join(sorted(note for note in log.notes if note.startswith(ONE_RUN)))
+    return (f"{content}+{hashlib.sha256(others.encode()).hexdigest()[:16]}", content) if others else (content,)
 
 
 def _lesson(log: LoggedRun, request: Request, world: World) -> Lesson:
@@ -136,13 +133,13 @@ def _lesson(log: LoggedRun, request: Request, world: World) -> Lesson:
     return Lesson(log, fact, refusal_of_log(log, gpu=gpu), is_new=fact is not None)
 
 
-def _seen_once(lessons: Sequence[Lesson], known: set[str]) -> Iterator[Lesson]:
-    """The same lessons, of which only the first of equal ones is new, and none that was known."""
-    seen = set(known)
+def _seen_once(lessons: Sequence[Lesson], known: set[str], replacing: frozenset[str]) -> Iterator[Lesson]:
+    """The same lessons, of which only the first of equal ones is new, and none that was known or read before."""
+    seen = known | replacing
     for lesson in lessons:
-        yield lesson._replace(is_new=lesson.fact is not None and lesson.fact.id not in seen)
-        if lesson.fact is not None:
-            seen.add(lesson.fact.id)
+        fact = lesson.fact.id if lesson.fact is not None else None
+        yield lesson._replace(is_new=fact is not None and fact not in seen, replaces=fact in replacing)
+        seen |= {fact} if fact is not None else set()
 
 
 def _context(request: Request, logs: Sequence[LoggedRun], runs: Sequence[Run], world: World) -> Context:

@@ -140,11 +140,17 @@ def stop_runs(state: State, runs: Sequence[str] | None, *, now: bool) -> tuple[s
 
 
 def log_tail(path: Path, lines: int) -> int:
-    """The offset at which the last `lines` lines of a log begin."""
+    """The offset at which the last `lines` lines of a log begin; a bar that was drawn over and over is one line."""
     size = path.stat().st_size if path.exists() else 0
-    content = read_from(path, max(0, size - CHUNK_BYTES))
-    kept = b"".join(content.splitlines(keepends=True)[-lines:])
-    return size - len(kept)
+    end = max(0, size - 1)  # a line feed at the very end ends the last line and begins none
+    while end > 0:
+        start = max(0, end - CHUNK_BYTES)
+        content = read_from(path, start)[: end - start]
+        ended = content.count(b"\n")
+        if ended >= lines:
+            return start + len(content.rsplit(b"\n", lines)[0]) + 1
+        lines, end = lines - ended, start
+    return 0
 
 
 def read_from(path: Path, offset: int) -> bytes:

@@ -38,7 +38,7 @@ def make_plan(
     refuse_expectations(spec)
     runs = expand(spec.experiment)
     with state.reading() as store:
-        world = capture(spec, runs, state=state.folder, store=store)
+        world = capture(spec, runs, state=state.folder, store=store, asked=asked)
     if not is_asked(spec.experiment, asked):
         return plan(spec, runs, world, cautious=asked.cautious)
     from gpuplan.flow.priced import priced  # noqa: PLC0415  0.1 s that a plan for this machine does not pay

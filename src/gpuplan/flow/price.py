@@ -38,7 +38,7 @@ def price(spec: Spec, state: State, asked: Asked, *, say_better: Callable[[Draft
     """
     runs = expand(spec.experiment)
     with state.reading() as store:
-        seen = capture(spec, runs, state=state.folder, store=store)
+        seen = capture(spec, runs, state=state.folder, store=store, asked=asked)
     world = with_offers(seen, spec.experiment, asked)
     finished = {past.key for past in world.history if past.state == "finished"}
     todo = [run for run in runs if run.key not in finished]

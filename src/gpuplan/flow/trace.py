@@ -10,6 +10,7 @@ from gpuplan.estimate.classes import classes_of
 from gpuplan.expand import expand, shape_of
 from gpuplan.trace import Limits, largest_batch, trace
 from gpuplan.world import interpreter, look_at_machine, workdir_of
+from gpuplan.world.asked import Asked, is_for_gpus
 from gpuplan.world.footprints import TRACES, batch_setting, settings_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def trace_runs(
     room_bytes: int | None = None,
     say: Callable[[str], None],
 ) -> tuple[TracedRun, ...]:
-    """Trace `footprint.trace` for each kind of run of the spec, as `kind` of device (this machine's by default).
+    """Trace `footprint.trace` for each kind of run of the spec, as `kind` of device: by default the one planned on.
 
     With `room_bytes`, the largest micro-batch that fits in so much is looked for too. Raises UserError.
     """
@@ -57,8 +58,8 @@ def trace_runs(
         raise UserError("no role says which setting is the batch", hint="roles: {micro_batch: SETTING}")
     runs = expand(experiment)
     with state.reading() as store:
-        device = look_at_machine(experiment, runs, store=store).machine.devices[0]
-    on_gpu = (kind or device.kind) == "gpu"
+        machine = look_at_machine(experiment, runs, store=store).machine
+    on_gpu = kind == "gpu" if kind else is_for_gpus(experiment, machine, Asked())
     limits = Limits(timeout_s=timeout_s)
     found = []
     kinds = classes_of(runs, experiment)

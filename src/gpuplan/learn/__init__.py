@@ -8,6 +8,7 @@ from gpuplan.learn.facts import anonymous as anonymous
 from gpuplan.learn.facts import completed as completed
 from gpuplan.learn.facts import evidence_of as evidence_of
 from gpuplan.learn.facts import evidence_of_log as evidence_of_log
+from gpuplan.learn.facts import implausible as implausible
 from gpuplan.learn.facts import refusal as refusal
 from gpuplan.learn.facts import refusal_of_log as refusal_of_log
 from gpuplan.learn.residuals import Backtest as Backtest

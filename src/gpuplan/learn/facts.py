@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from gpuplan.model import Evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from gpuplan.model import Gpu, LoggedRun, Measurement, RunRecord, Settings
 
@@ -21,6 +21,7 @@ __all__ = [
     "completed",
     "evidence_of",
     "evidence_of_log",
+    "implausible",
     "ranks_in_name",
     "refusal",
     "refusal_of_log",
@@ -32,6 +33,15 @@ COUNTED = re.compile(
 )
 """A count of GPUs or ranks in a name: no number follows that would be theirs, but 20 of `4gpu_20ep` may."""
 REASONS_SHOWN = 3
+NOTHING = "nothing was measured: no step or epoch time and no peak memory"
+FACT_ID = re.compile(r"[\w-]{1,64}")
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+TRAINING_TIMES = frozenset({"step_s", "step_p10_s", "step_p90_s", "epoch_s"})
+MOST_RANKS = 100_000
+MOST_SECONDS = 1e8
+MOST_RATE = 1e12
+MOST_BYTES = 2**50
+MOST_COUNT = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ def refusal(record: RunRecord) -> str | None:
         how = record.outcome.status.replace("_", " ") if record.outcome else record.state
         return f"it did not finish: {how}"
     if measurement is None or not _measured_something(measurement):
-        return "nothing was measured: no step or epoch time and no peak memory"
+        return NOTHING
     if measurement.flags:
         return f"its figures are doubtful: {'; '.join(measurement.flags)}"
     return None
@@ -146,12 +156,49 @@ def refusal_of_log(log: LoggedRun, *, gpu: Gpu | None) -> str | None:
     """Why nothing can be learned from a completed log; None if something can."""
     if not _measured_something(log.measurement):
         said = "; ".join((*log.measurement.flags, *log.notes)[:REASONS_SHOWN])
-        return f"nothing was measured: no step or epoch time and no peak memory{f' ({said})' if said else ''}"
+        return f"{NOTHING}{f' ({said})' if said else ''}"
     if gpu is None:
         if log.gpu:
             return f"it ran on {log.gpu!r}, which gpuplan does not know: say what that is with --gpu"
         return "it does not say on which GPU it ran: say so with --gpu"
     return None
+
+
+def implausible(fact: Evidence) -> str | None:
+    """Why a fact from elsewhere can be none: it says nothing, or has a figure that no run has; None otherwise."""
+    if not FACT_ID.fullmatch(fact.id):
+        return f"id: {fact.id[:30]!r} is no hash"
+    if not DATE.fullmatch(fact.taken):
+        return f"taken: {fact.taken[:30]!r} is no date as in 2026-11-20"
+    return next(_impossible(fact), None if _measured_something(fact.measurement) else NOTHING)
+
+
+def _impossible(fact: Evidence) -> Iterator[str]:
+    counted = {"ranks": fact.ranks, "measurement.world_size": fact.measurement.world_size, "threads": fact.threads}
+    for name, value in counted.items():
+        if value is not None and not 1 <= value <= MOST_RANKS:
+            yield f"{name}: {value} is no count of ranks or threads"
+    found = fact.measurement
+    for name, value in found.model_dump(exclude={"world_size", "final", "best"}, exclude_none=True).items():
+        figures = value if isinstance(value, tuple) else (value,)
+        for figure in figures:
+            if isinstance(figure, int | float) and not _is_possible(name, figure):
+                yield f"measurement.{name}: {figure:g} is nothing that a run can have"
+    spread = [each for each in (found.step_p10_s, found.step_s, found.step_p90_s) if each is not None]
+    if spread != sorted(spread):
+        yield "measurement: step_p10_s, step_s and step_p90_s do not grow"
+
+
+def _is_possible(name: str, figure: float) -> bool:
+    """Whether a field of a measurement may hold this, by the unit in its name."""
+    if name.endswith("_busy"):
+        return 0 <= figure <= 1
+    if name.endswith("_per_s"):
+        return 0 < figure <= MOST_RATE
+    if name in TRAINING_TIMES:
+        return 0 < figure <= MOST_SECONDS
+    most = MOST_SECONDS if name.endswith("_s") else MOST_BYTES if name.endswith("_bytes") else MOST_COUNT
+    return 0 <= figure <= most
 
 
 def anonymous(fact: Evidence) -> Evidence:

@@ -1,6 +1,7 @@
 """What a run's own records say: how fast it was, how large, how good, and what makes these figures doubtful.
 
-It reads `metrics.jsonl` and `metrics.rank<k>.jsonl` as gpuplan.track writes them, other JSON lines, and `metrics.csv`.
+It reads `metrics.jsonl` and `metrics.rank<k>.jsonl` as gpuplan.track writes them, other JSON lines, and `metrics.csv`;
+where these say no time, the logs of the run's trainer in its folder.
 Warm-up never enters a rate: of each attempt the first tenth of its steps, at most ten, and its first epoch, unless
 there is nothing else. It never raises for what stands in a file, and never makes a number from rubbish.
 """
@@ -8,14 +9,14 @@ there is nothing else. It never raises for what stands in a file, and never make
 from __future__ import annotations
 
 import os
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpuplan.model import Measurement
-from gpuplan.observe.records import Doubts, json_objects, table_rows, whole
+from gpuplan.observe.records import Doubts, header_of, json_objects, read_lines, table_rows, whole
 from gpuplan.observe.summary import DIVERGED, lost, step_fields, summary
-from gpuplan.observe.tables import Table, read_table
+from gpuplan.observe.tables import HEAD_ROWS, Table, read_table
 from gpuplan.observe.track_log import CLOCK_SLACK_S, EVENTS, PEAKS, RankLog, read_rank
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ CSV_NAME = "metrics.csv"
 MOST_RANKS = 4096
 MOST_FLAGS = 20
 MOST_FILES = 100_000
+MOST_LOG_BYTES = 64 * 2**20
+MOST_LOG_BYTES_OF_A_LIVE_RUN = 4 * 2**20
+"""Of foreign logs; a run that is watched is read several times a second, on the cores that it trains on."""
+NOT_FROM_LOGS = frozenset({"world_size", "duration_s", "left", "flags"})
+"""What the launch says better than a log in the run's folder."""
 LONG_ENOUGH_S = 120.0
 START_UP_SHARE = 0.25
 LEAST_SAMPLES = 5
@@ -68,8 +74,13 @@ def measure(
     else:
         fields["duration_s"] = _span(launched_at, ended_at)
     if read.table is not None:
-        fields |= summary(read.table, read.name, doubts).fields
+        fields |= _of_table(read.table, read.name, doubts)
     fields |= _sampled(samples) | _sizes(run_dir, read.ranks)
+    if not read.ranks and not (fields.get("step_s") or fields.get("epoch_s")):
+        is_live = launched_at is not None and ended_at is None
+        most_bytes = MOST_LOG_BYTES_OF_A_LIVE_RUN if is_live else MOST_LOG_BYTES
+        found = _of_logs(run_dir, doubts, most_bytes=most_bytes, duration_s=fields.get("duration_s"))
+        fields = found | {name: value for name, value in fields.items() if value or name not in found}
     return Measurement(**fields, flags=tuple(flag[:300] for flag in doubts.texts()[:MOST_FLAGS]))
 
 
@@ -100,10 +111,43 @@ def _read(run_dir: Path, doubts: Doubts) -> Read:
     for record in islice(json_objects(path, Doubts()), 1000):
         if isinstance(record.get("event"), str) and record["event"] in EVENTS:
             return Read(ranks=_ranks(run_dir, doubts))
-    table = read_table(JSON_NAME, json_objects(path, doubts), doubts)
+    from gpuplan.observe.logs.columns import Cells  # noqa: PLC0415  the readers of logs read this module's runs too
+
+    table = read_table(JSON_NAME, map(Cells(JSON_NAME, doubts).numbers, json_objects(path, doubts)), doubts)
     if table is not None:
         return Read(table=table, name=JSON_NAME)
-    return Read(table=read_table(CSV_NAME, table_rows(run_dir / CSV_NAME, doubts), doubts), name=CSV_NAME)
+    return Read(table=read_table(CSV_NAME, _csv_rows(run_dir / CSV_NAME, doubts), doubts), name=CSV_NAME)
+
+
+def _csv_rows(path: Path, doubts: Doubts) -> Iterator[dict[str, float]]:
+    """The figures of each row below the header."""
+    from gpuplan.observe.logs.columns import Cells, uses_decimal_comma  # noqa: PLC0415
+
+    header = header_of(next((line.text for line in read_lines(path, Doubts()) if line.text.strip()), ""))
+    rows = table_rows(path, doubts)
+    head = list(islice(rows, HEAD_ROWS))
+    comma = header is not None and uses_decimal_comma((row.values() for row in head), header.delimiter)
+    return map(Cells(path.name, doubts, comma=comma).numbers, chain(head, rows))
+
+
+def _of_table(table: Table, name: str, doubts: Doubts) -> dict[str, Any]:
+    """What the table in the file `name` states, its times and sizes only where their units can be right."""
+    from gpuplan.observe.logs.epochs import checked_times  # noqa: PLC0415
+    from gpuplan.observe.logs.memory import peaks  # noqa: PLC0415
+
+    checked = table._replace(rows=checked_times(table, name, doubts).rows)
+    return summary(checked, name, doubts).fields | peaks(table.values, "", name, doubts).sizes
+
+
+def _of_logs(run_dir: Path, doubts: Doubts, *, most_bytes: int, duration_s: float | None) -> dict[str, Any]:
+    """What the logs of the run's trainer say."""
+    from gpuplan.observe.foreign import measured_elsewhere  # noqa: PLC0415
+
+    found = measured_elsewhere(run_dir, most_bytes=most_bytes, duration_s=duration_s)
+    if found is None:
+        return {}
+    doubts.update(found.flags)
+    return found.model_dump(exclude=set(NOT_FROM_LOGS), exclude_none=True)
 
 
 def _ranks(run_dir: Path, doubts: Doubts) -> tuple[RankLog, ...]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from itertools import chain, groupby, islice
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from gpuplan.observe.records import named_numbers
 from gpuplan.observe.timing import CLOCKS, TIMES
 from gpuplan.observe.writers import Row, Writers
 
@@ -29,19 +28,28 @@ __all__ = [
     "Place",
     "Table",
     "axis_of",
-    "numbers_of",
     "place_of",
     "read_table",
 ]
 
 Axis: TypeAlias = Literal["step", "epoch"]
 
-STEP = ("step", "global_step", "steps", "iteration", "iter", "it", "_step", "trainer/global_step", "train/global_step")
+STEP = (
+    "step",
+    "global_step",
+    "steps",
+    "iteration",
+    "iter",
+    "it",
+    "round",
+    "_step",
+    "trainer/global_step",
+    "train/global_step",
+)
 EPOCH = ("epoch", "epochs", "train/epoch")
 PLACES = frozenset({*STEP, *EPOCH, *CLOCKS})
 ROLES = PLACES | TIMES
 HEAD_ROWS = 200
-MOST_COLUMNS = 64
 
 
 class Place(NamedTuple):
@@ -72,18 +80,19 @@ class Table(NamedTuple):
     """Rows are at their order, not at a step."""
 
 
-def read_table(name: str, rows: Iterable[Mapping[str, Any]], doubts: Doubts) -> Table | None:
-    """The table in the rows of the file `name`; None if no row has a number and a place on the run.
+def read_table(name: str, rows: Iterable[dict[str, float]], doubts: Doubts) -> Table | None:
+    """The table in the rows of the file `name`, each its figures by what they mean, as `logs.columns.Cells` reads them.
 
-    Rows of a program that writes many for each epoch, and counts no steps, have their order for a place.
+    None if no row has a figure and a place on the run. Rows of a program that writes many for each epoch, and counts no
+    steps, have their order for a place.
     """
-    numbered = (numbers_of(cells) for cells in rows)
-    head = list(islice(numbered, HEAD_ROWS))
+    rows = iter(rows)
+    head = list(islice(rows, HEAD_ROWS))
     place = place_of(head)
     if place is None:
         return None
     writers = Writers(name, doubts, places=PLACES, no_values=ROLES)
-    for line, numbers in enumerate(chain(head, numbered)):
+    for line, numbers in enumerate(chain(head, rows)):
         at = place.at(numbers, line)
         if not numbers:
             doubts[f"{name}: a row has no numbers"] += 1
@@ -104,11 +113,6 @@ def place_of(head: Sequence[dict[str, float]]) -> Place | None:
         return None
     by_order = axis == "epoch" and _repeats(head)
     return Place("step" if by_order else axis, by_order=by_order)
-
-
-def numbers_of(cells: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row by column, in lower case; of very many the first 64."""
-    return {key.lower(): figure for key, figure in islice(named_numbers(cells), MOST_COLUMNS)}
 
 
 def _repeats(head: Sequence[dict[str, float]]) -> bool:

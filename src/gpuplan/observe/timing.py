@@ -6,6 +6,7 @@ right, or has no unit that could be told, is said and left out; it never becomes
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -212,7 +213,7 @@ def _by_clock(rows: Sequence[Row], name: str, doubts: Doubts) -> list[Weighted]:
         [
             Tick(row.at, row.numbers[key], row.numbers.get(BAR_NUMBER, row.numbers.get("epoch")))
             for row in rows
-            if key in row.numbers
+            if math.isfinite(row.numbers.get(key, math.nan))
         ]
         if key
         else []

@@ -30,7 +30,7 @@ def inline_document(
         raise UserError("no command", hint="put it after two dashes, as in `-- python train.py --lr {lr}`")
     value: dict[str, Any] = {"name": _name(words), "command": " ".join(map(_quoted, words))}
     for item in vary:
-        name, values = assignment(item, "--vary")
+        name, values = assignment(item, "--vary", example="learning_rate=5e-4,1e-3")
         if name in value.setdefault("vary", {}):
             raise UserError(f"--vary {item}: {name} is given twice", hint=f"--vary {name}=VALUE,VALUE")
         value["vary"][name] = values if isinstance(values, list) else [values]
@@ -45,7 +45,7 @@ def inline_document(
 def with_overrides(document: Document, overrides: Sequence[str]) -> Document:
     """The document with `--set a.b=value` applied; a number in the path is an index."""
     for item in overrides:
-        key, value = assignment(item, "--set")
+        key, value = assignment(item, "--set", example="limits.run='2 h'")
         if isinstance(value, list) and "," in item and "[" not in item:
             raise UserError(f"--set {item}: a list needs brackets", hint=f"--set '{key}=[{item.split('=', 1)[1]}]'")
         target = document.value
@@ -69,11 +69,11 @@ def _slot(target: Any, part: str, item: str) -> str | int:
     raise UserError(f"--set {item}: there is no {part} to set", hint="gpuplan show --schema spec")
 
 
-def assignment(item: str, flag: str) -> tuple[str, Any]:
-    """The name and the value, by YAML's rules, of `name=value`. Raises UserError, which names the `flag`."""
+def assignment(item: str, flag: str, *, example: str = "batch_size=32") -> tuple[str, Any]:
+    """The name and the value, by YAML's rules, of `name=value`. Raises UserError, which names `flag` and an example."""
     name, equals, text = item.partition("=")
     if not equals or not name or not text:
-        raise UserError(f"{flag} {item}: give it as name=value", hint=f"{flag} learning_rate=5e-4,1e-3")
+        raise UserError(f"{flag} {item}: give it as name=value", hint=f"{flag} {example}")
     return name, _value(text, f"{flag} {name}")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gpuplan.errors import EXIT_MACHINE, UserError
-from gpuplan.store.schema import STEPS
+from gpuplan.store.schema import READABLE_FROM, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,7 +60,7 @@ class Database:
             database = cls(path, connection)
             with _closed_if_bad(connection):
                 database.check()
-                if database.version() != len(STEPS):
+                if database.version() < READABLE_FROM:
                     raise UserError(
                         f"{path} was written by an older gpuplan",
                         hint="run `gpuplan apply` once to bring it up to date",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["STEPS"]
+__all__ = ["READABLE_FROM", "STEPS"]
+
+READABLE_FROM = 1
+"""The first version whose tables readers take as they are; what came after it only writers use."""
 
 STEPS: tuple[tuple[str, ...], ...] = (
     (
@@ -76,5 +79,10 @@ STEPS: tuple[tuple[str, ...], ...] = (
             what TEXT NOT NULL
         )""",
         "CREATE INDEX events_by_experiment ON events (experiment, id)",
+    ),
+    (
+        # What the log of a fact is known by: a digest of its content.
+        "ALTER TABLE evidence ADD COLUMN source TEXT",
+        "CREATE INDEX evidence_by_source ON evidence (source)",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -15,7 +15,7 @@ from gpuplan.store.database import Database
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["MOST_SAMPLES", "Attempt", "Event", "Store"]
@@ -180,17 +180,32 @@ class Store:
 
     # ------------------------------------------------------------ evidence, probes, events
 
-    def add_evidence(self, facts: Iterable[Evidence], *, replace: bool = False) -> int:
-        """Keep facts; what is known already, by its id, is left as it is, or replaced. Returns how many were new."""
+    def add_evidence(self, facts: Iterable[Evidence]) -> int:
+        """Keep facts; what is known already, by its id, is left as it is. Returns how many were new."""
         with self.database.transaction() as connection:
             (before,) = connection.execute("SELECT count(*) FROM evidence").fetchone()
-            connection.executemany(
-                f"INSERT OR {'REPLACE' if replace else 'IGNORE'} INTO evidence "  # noqa: S608  our own words
-                "(id, experiment, run, gpu, taken, body) VALUES (?, ?, ?, ?, ?, ?)",
-                [(one.id, one.experiment, one.run, one.gpu, one.taken, one.model_dump_json()) for one in facts],
-            )
+            for fact in facts:
+                _put_evidence(connection, fact, "IGNORE")
             (after,) = connection.execute("SELECT count(*) FROM evidence").fetchone()
             return int(after - before)
+
+    def learn_evidence(self, facts: Sequence[Evidence], sources: Mapping[str, Sequence[str]]) -> frozenset[str]:
+        """Keep facts of logs, in place of those with their ids and of earlier readings of the same logs.
+
+        `sources` is what the log of a fact is known by, by the fact's id; the first is kept with the fact. Facts that
+        were kept with one of them, and are not among these, were read from the same log by another gpuplan, and go.
+        Returns the ids of the facts that took the place of such.
+        """
+        kept = {fact.id for fact in facts}
+        with self.database.transaction() as connection:
+            read_anew = {
+                source
+                for source in dict.fromkeys(source for own in sources.values() for source in own)
+                if _drop_evidence(connection, source, kept)
+            }
+            for fact in facts:
+                _put_evidence(connection, fact, "REPLACE", next(iter(sources.get(fact.id, ())), None))
+        return frozenset(one for one in kept if not read_anew.isdisjoint(sources.get(one, ())))
 
     def evidence(self, experiment: str | None = None) -> tuple[Evidence, ...]:
         """All facts, or those of one experiment."""
@@ -234,6 +249,24 @@ class Store:
                 hint="it was written by another version of gpuplan: use that one, or move the file away",
                 exit_code=EXIT_MACHINE,
             ) from error
+
+
+def _put_evidence(
+    connection: sqlite3.Connection, fact: Evidence, known: Literal["IGNORE", "REPLACE"], source: str | None = None
+) -> None:
+    connection.execute(
+        f"INSERT OR {known} INTO evidence "  # noqa: S608  our own words
+        "(id, experiment, run, gpu, taken, body, source) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (fact.id, fact.experiment, fact.run, fact.gpu, fact.taken, fact.model_dump_json(), source),
+    )
+
+
+def _drop_evidence(connection: sqlite3.Connection, source: str, kept: Container[str]) -> bool:
+    """Forget the facts of a source but for those that are kept; whether there were any."""
+    rows = connection.execute("SELECT id FROM evidence WHERE source = ?", (source,)).fetchall()
+    old = [(row["id"],) for row in rows if row["id"] not in kept]
+    connection.executemany("DELETE FROM evidence WHERE id = ?", old)
+    return bool(old)
 
 
 def _save(connection: sqlite3.Connection, record: RunRecord) -> None:

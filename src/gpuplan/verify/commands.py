@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpuplan.model import CommandFact, Experiment, Finding, Run
-    from gpuplan.verify.case import Case
+    from gpuplan.verify.case import Case, Severity
+    from gpuplan.verify.wanted import FilledInput
 
 __all__ = [
+    "Maker",
     "command_at",
     "fact_of",
+    "makers",
     "mistyped_fields",
     "open_quotes",
     "programs",
@@ -41,6 +44,16 @@ class Template(NamedTuple):
     extra: frozenset[str]
     runs: tuple[Run, ...]
     is_command: bool = True
+
+
+class Maker(NamedTuple):
+    """A command that makes an input: filled in, its program, where it stands, and whether `apply` will run it."""
+
+    text: str
+    head: str
+    fact: CommandFact
+    at: str
+    is_due: bool
 
 
 def open_quotes(case: Case) -> Iterator[Finding]:
@@ -100,6 +113,12 @@ def programs(case: Case) -> Iterator[Finding]:
         if fact is not None and fact.problem:
             fix = "correct the command, install the program, or name its `environment.python`"
             yield _cannot_start(case, fact, fix=fix, at=command_at(case.experiment, runs[0]), runs=runs)
+    made = {source.path for source in case.inputs if source.create}
+    for maker in makers(case):
+        if maker.fact.problem and shlex.split(maker.head)[-1] not in made:
+            severity: Severity = "error" if maker.is_due else "note"
+            fix = "correct `create`, or install the program"
+            yield _cannot_start(case, maker.fact, fix=fix, at=maker.at, severity=severity)
 
 
 def undefined_fields(case: Case) -> Iterator[Finding]:
@@ -137,6 +156,19 @@ def fact_of(case: Case, run: Run) -> CommandFact | None:
     """What the world knows of the program that a run starts."""
     head = head_of(run.command, values_of(run))
     return case.world.programs.get(head) if head else None
+
+
+def makers(case: Case) -> Iterator[Maker]:
+    """The commands that make the inputs, one of those that differ in values alone."""
+    found: dict[tuple[str, str], list[FilledInput]] = {}
+    for source in case.inputs:
+        head = head_of(source.create, {}) if source.create else None
+        if head in case.world.programs:
+            found.setdefault((f"inputs.{source.position}.create", head), []).append(source)
+    for (at, head), sources in found.items():
+        there = [case.world.files[source.path].exists for source in sources if source.path in case.world.files]
+        is_due = len(there) < len(sources) or not all(there)
+        yield Maker(sources[0].create or "", head, case.world.programs[head], at, is_due)
 
 
 def _commands(case: Case) -> Iterator[Template]:
@@ -177,9 +209,17 @@ def _shell_word(template: str) -> str | None:
     return shell_problem(unquoted) or next((word for word in unquoted.split() if word.endswith(";")), None)
 
 
-def _cannot_start(case: Case, fact: CommandFact, *, fix: str, at: str, runs: list[Run] | None = None) -> Finding:
+def _cannot_start(
+    case: Case,
+    fact: CommandFact,
+    *,
+    fix: str,
+    at: str,
+    runs: list[Run] | None = None,
+    severity: Severity = "error",
+) -> Finding:
     return case.finding(
-        "error",
+        severity,
         "program",
         message=f"`{fact.program}` cannot be started",
         because=fact.problem or "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuplan.model import FileFact
-from gpuplan.units import format_bytes
+from gpuplan.units import MIB, format_bytes
 from gpuplan.verify.case import listed, near, setting_at
 from gpuplan.verify.wanted import MODEL_ROOTS, path_settings, setting_paths
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from gpuplan.verify.case import Case
     from gpuplan.verify.wanted import FilledInput
 
-__all__ = ["empty_inputs", "missing_inputs", "missing_paths", "missing_splits", "shown_inputs"]
+__all__ = ["empty_inputs", "missing_inputs", "missing_paths", "missing_splits", "parts_are_read", "shown_inputs"]
+
+READ_BYTES = {
+    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".csv", ".tsv"), 64 * MIB),
+    **dict.fromkeys((".zip", ".npz", ".tar", ".tar.gz", ".tgz"), 64 * MIB),
+    **dict.fromkeys((".tar.bz2", ".tbz2", ".tar.xz", ".txz"), 8 * MIB),
+}
+"""By the end of a file's name, up to which size the names of its parts are read: a plan has to be there at once."""
 
 
 def missing_inputs(case: Case) -> Iterator[Finding]:
@@ -67,11 +74,20 @@ def missing_splits(case: Case) -> Iterator[Finding]:
     """A split that the spec names and the data lacks."""
     for source in case.inputs:
         fact = _fact(case, source.path)
-        if not fact.exists:
+        if not fact.exists or not source.splits:
+            continue
+        if not fact.is_folder and not parts_are_read(fact.path, fact.size_bytes):
+            yield _unread_splits(case, source, fact)
             continue
         for split in source.splits:
             if fact.splits.get(split, 0) == 0:
                 yield _split_finding(case, source, fact, split=split)
+
+
+def parts_are_read(name: str, size_bytes: int) -> bool:
+    """Whether the parts of a file of this name and size are looked for in it."""
+    limits = [limit for end, limit in READ_BYTES.items() if name.lower().endswith(end)]
+    return bool(limits) and size_bytes <= min(limits)
 
 
 def shown_inputs(case: Case) -> Iterator[Finding]:
@@ -138,7 +154,7 @@ def _fix_missing(fact: FileFact, *, at: str) -> str:
 def _split_finding(case: Case, source: FilledInput, fact: FileFact, *, split: str) -> Finding:
     known = [name for name, rows in fact.splits.items() if rows != 0]
     meant = near(split, known)
-    has = f"found: {', '.join(known)}" if known else "no file of a split was found in it"
+    has = f"found: {', '.join(known)}" if known else "nothing of that name is in it"
     message = (
         f"{source.path} has no split {split}"
         if split not in fact.splits
@@ -154,13 +170,29 @@ def _split_finding(case: Case, source: FilledInput, fact: FileFact, *, split: st
     )
 
 
+def _unread_splits(case: Case, source: FilledInput, fact: FileFact) -> Finding:
+    splits = f"split{'s' * (len(source.splits) > 1)} {listed(source.splits)}"
+    return case.finding(
+        "note",
+        "split-unknown",
+        message=f"whether {source.path} has the {splits} is not known",
+        because=f"parts are read of folders, and of JSON, CSV and archives that are not large; {_contents(fact)}",
+        fix="nothing, if you know them to be in it",
+        at=f"inputs.{source.position}.splits",
+    )
+
+
 def _contents(fact: FileFact) -> str:
     parts = [
-        *([f"{fact.rows:,} rows"] if fact.rows is not None else []),
-        *(name if rows is None else f"{name} {rows:,} rows" for name, rows in fact.splits.items()),
+        *([_rows(fact.rows)] if fact.rows is not None else []),
+        *(name if rows is None else f"{name} {_rows(rows)}" for name, rows in fact.splits.items()),
         format_bytes(fact.size_bytes),
     ]
     return ", ".join(parts)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _value_at(experiment: Experiment, name: str, path: str) -> str:

@@ -14,7 +14,9 @@ from gpuplan.learn.scaling import sharding
 from gpuplan.units import format_bytes, format_count, format_duration, format_number
 from gpuplan.verify.asked import asked_of
 from gpuplan.verify.logged import about, log_ranks, program_of
+from gpuplan.verify.packing import packed_beside_unpacked, packed_rows
 from gpuplan.verify.precisions import half_without_effect
+from gpuplan.verify.rewards import flat_rewards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,7 +74,7 @@ def doubts(logs: Sequence[LoggedRun], context: Context) -> tuple[Finding, ...]:
     """What is odd in the logs, each as a finding with its evidence; the same logs give the same findings."""
     found = [finding for log in logs for check in CHECKS for finding in check(log, context)]
     compared = [finding for group in groups(logs) for finding in _compared(group, context)]
-    return (*found, *compared, *half_without_effect(logs, context.gpus))
+    return (*found, *compared, *half_without_effect(logs, context.gpus), *packed_beside_unpacked(logs))
 
 
 def groups(logs: Sequence[LoggedRun]) -> tuple[Group, ...]:
@@ -183,6 +185,16 @@ def peak_below_weights(log: LoggedRun, context: Context) -> Iterator[Finding]:
         )
 
 
+def rows_in_a_step(log: LoggedRun, context: Context) -> Iterator[Finding]:
+    """An epoch whose steps see far fewer rows than the data has: they are packed."""
+    return packed_rows(log, context.batch_rows)
+
+
+def without_signal(log: LoggedRun, _context: Context) -> Iterator[Finding]:
+    """Rewards that never differ, or never rise above zero."""
+    return flat_rewards(log)
+
+
 CHECKS: tuple[Callable[[LoggedRun, Context], Iterator[Finding]], ...] = (
     unsharded,
     over_roofline,
@@ -190,6 +202,8 @@ CHECKS: tuple[Callable[[LoggedRun, Context], Iterator[Finding]], ...] = (
     idle_gpu,
     starved_gpu,
     peak_below_weights,
+    rows_in_a_step,
+    without_signal,
 )
 
 

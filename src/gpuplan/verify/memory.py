@@ -25,8 +25,7 @@ class Fit(NamedTuple):
 
     fits: str
     gpu: str
-    need: str
-    capacity: str
+    figures: str
     component: str
     component_size: str
     because: str
@@ -39,7 +38,7 @@ def memory_fits(case: Case) -> Iterator[Finding]:
         estimates = case.estimates.get(run.name)
         best = _best(estimates) if estimates else None
         if best is not None and best.memory.fits != "OK":
-            found.setdefault(_fit(best), []).append(run)
+            found.setdefault(_fit(best, run), []).append(run)
     for fit in sorted(found, key=lambda fit: -BEST_FIRST.index(fit.fits)):
         yield _finding(case, fit, found[fit])
 
@@ -48,32 +47,43 @@ def _best(estimates: tuple[Estimate, ...]) -> Estimate:
     return min(estimates, key=lambda one: (BEST_FIRST.index(one.memory.fits), -one.memory.capacity_bytes))
 
 
-def _fit(estimate: Estimate) -> Fit:
+def _fit(estimate: Estimate, run: Run) -> Fit:
     memory = estimate.memory
     component, size_bytes = max(memory.components_bytes.items(), key=lambda item: item[1], default=("", 0.0))
-    need = memory.device_bytes
     return Fit(
         fits=memory.fits,
         gpu=estimate.gpu,
-        need=format_range(*(format_bytes(value) for value in (need.p10, need.p50, need.p90))),
-        capacity=format_bytes(memory.capacity_bytes),
+        figures="" if memory.fits == "UNKNOWN" else _figures(estimate, run),
         component=component,
         component_size=format_bytes(size_bytes),
-        because=need.because,
+        because=memory.device_bytes.because,
     )
+
+
+def _figures(estimate: Estimate, run: Run) -> str:
+    """`8 copies x 60.8 GiB (55-67) = 486 GiB of 268 GiB on B300`; with ranks how many devices, and all of them."""
+    need, capacity_bytes = estimate.memory.device_bytes, estimate.memory.capacity_bytes
+    each = format_range(*(format_bytes(value) for value in (need.p10, need.p50, need.p90)))
+    on_one_bytes = need.p50 * run.copies
+    if run.copies > 1:
+        each = f"{run.copies:,} copies x {each} = {format_bytes(on_one_bytes)}"
+    figures = f"{each} of {format_bytes(capacity_bytes)} on {estimate.gpu}"
+    if run.ranks == 1:
+        return figures
+    in_all = f"{format_bytes(on_one_bytes * run.ranks)} of {format_bytes(capacity_bytes * run.ranks)} in all"
+    return f"{figures} for each of {run.ranks:,} ranks, {in_all}"
 
 
 def _finding(case: Case, fit: Fit, runs: list[Run]) -> Finding:
     largest = f"; the largest part is {fit.component}, {fit.component_size}" if fit.component else ""
     because = f"{fit.because}{largest}"
     at = role_at(case.experiment, "micro_batch", "batch", "sequence")
-    figures = f"{fit.need} of {fit.capacity} on {fit.gpu}"
     remedy = _estimated_remedy(case, fit, runs[0]) or _remedy(case.experiment, fit.component)
     if fit.fits == "NO FIT":
-        message = f"does not fit on any device: {figures}"
+        message = f"does not fit on any device: {fit.figures}"
         return case.finding("error", "memory", message=message, because=because, fix=remedy, at=at, runs=runs)
     if fit.fits == "TIGHT":
-        message = f"fits only tightly: {figures}"
+        message = f"fits only tightly: {fit.figures}"
         return case.finding("warning", "memory-tight", message=message, because=because, fix=remedy, at=at, runs=runs)
     return case.finding(
         "note",
@@ -93,7 +103,8 @@ def _estimated_remedy(case: Case, fit: Fit, run: Run) -> str:
     first = ladder.first if ladder else None
     if first is None or first.memory is None:
         return ""
-    then = format_bytes(first.memory.device_bytes.p50)
+    count = f"{run.copies:,} x " if run.copies > 1 else ""
+    then = f"{count}{format_bytes(first.memory.device_bytes.p50)}"
     time = f", {first.step_ratio:.2f}x the step time" if first.step_ratio else ""
     return f"{first.name}: {first.change} ({then} then{time}); `gpuplan fit` has the others"
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpuplan.command import values_of
 from gpuplan.model import ParserFact
 from gpuplan.verify.case import groups, listed, near
-from gpuplan.verify.commands import command_at, fact_of
+from gpuplan.verify.commands import command_at, fact_of, makers
 from gpuplan.verify.wanted import filled, head_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gpuplan.model import Finding, Run
+    from gpuplan.model import CommandFact, Finding, Run, Scalar
     from gpuplan.verify.case import Case
 
 __all__ = ["parser_of", "unknown_options"]
@@ -29,6 +29,18 @@ OPEN_ENDED = frozenset({"parents", "prefix_chars", "argument_default"})
 OF_EVERY_PARSER = frozenset({"--help"})
 
 
+class _Line(NamedTuple):
+    """A command, its program, what its fields may hold, where it stands, its runs, and whether it will be started."""
+
+    text: str
+    head: str
+    values: Mapping[str, Scalar]
+    fact: CommandFact
+    at: str
+    runs: Sequence[Run] = ()
+    is_due: bool = True
+
+
 class _Unknown(NamedTuple):
     """An option that a parser does not take, and whose parser."""
 
@@ -39,15 +51,11 @@ class _Unknown(NamedTuple):
 
 def unknown_options(case: Case) -> Iterator[Finding]:
     """An option that the script's parser does not take: the run ends at once, or the option is passed over."""
-    heads = groups(case, lambda run, _: (run.command, head_of(run.command, values_of(run))))
-    for (command, head), runs in heads.items():
-        fact = fact_of(case, runs[0])
-        if head is None or fact is None or fact.parser is None:
-            continue
-        for option in _options_given(command, head, runs[0]):
-            unknown = _Unknown(option, shlex.split(head)[-1], fact.parser)
-            if not _is_taken(option, fact.parser):
-                yield from _told(case, unknown, runs)
+    for line in _lines(case):
+        parser = line.fact.parser
+        for option in _options_given(line) if parser else ():
+            if parser and not _is_taken(option, parser):
+                yield from _told(case, line, _Unknown(option, shlex.split(line.head)[-1], parser))
 
 
 def parser_of(text: str) -> ParserFact | None:
@@ -71,11 +79,22 @@ def parser_of(text: str) -> ParserFact | None:
 # ---------------------------------------------------------------- the command
 
 
-def _options_given(command: str, head: str, run: Run) -> Iterator[str]:
+def _lines(case: Case) -> Iterator[_Line]:
+    """The commands of the runs, and those that make the inputs."""
+    heads = groups(case, lambda run, _: (run.command, head_of(run.command, values_of(run))))
+    for (command, head), runs in heads.items():
+        fact = fact_of(case, runs[0])
+        if head is not None and fact is not None:
+            yield _Line(command, head, values_of(runs[0]), fact, command_at(case.experiment, runs[0]), runs)
+    for maker in makers(case):
+        yield _Line(maker.text, maker.head, {}, maker.fact, maker.at, is_due=maker.is_due)
+
+
+def _options_given(command: _Line) -> Iterator[str]:
     """The long options after the script; one whose name is a setting cannot be told."""
-    script = shlex.split(head)[-1]
-    line = list(words_of(command))
-    at = next((place for place, word in enumerate(line) if filled(word, values_of(run)) == script), len(line))
+    script = shlex.split(command.head)[-1]
+    line = list(words_of(command.text))
+    at = next((place for place, word in enumerate(line) if filled(word, command.values) == script), len(line))
     for word in line[at + 1 :]:
         if word == "--":
             return
@@ -89,7 +108,7 @@ def _is_taken(option: str, parser: ParserFact) -> bool:
     return any(known.startswith(option) for known in (*parser.options, *OF_EVERY_PARSER))
 
 
-def _told(case: Case, unknown: _Unknown, runs: Sequence[Run]) -> Iterator[Finding]:
+def _told(case: Case, line: _Line, unknown: _Unknown) -> Iterator[Finding]:
     """An error where argparse will refuse it, a warning where it will not; nothing where it may be another file's."""
     option, program, parser = unknown
     meant = near(option, parser.options) if parser.is_complete else _longer_form(option, parser.options)
@@ -98,17 +117,17 @@ def _told(case: Case, unknown: _Unknown, runs: Sequence[Run]) -> Iterator[Findin
     known = listed(parser.options, shown=12) or "none"
     because = f"its parser takes {known}"
     if parser.passes_over:
-        because += "; parse_known_args ignores any other, and the runs are as without it"
+        because += f"; parse_known_args ignores any other{', and the runs are as without it' if line.runs else ''}"
     if not parser.is_complete:
         because += "; other files may add to them"
     yield case.finding(
-        "warning" if parser.passes_over else "error",
+        "note" if not line.is_due else "warning" if parser.passes_over else "error",
         "option-unknown",
         message=f"{program} does not take {option}",
         because=because,
         fix=f"did you mean {meant} ({program}:{parser.options[meant]})?" if meant else "leave it out, or add it there",
-        at=command_at(case.experiment, runs[0]),
-        runs=runs,
+        at=line.at,
+        runs=line.runs,
     )
 
 

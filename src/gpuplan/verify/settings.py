@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuplan.command import LAUNCH_FIELDS, fields
+from gpuplan.command import LAUNCH_FIELDS, fields, render
 from gpuplan.expand import GANG_AXES, axes
 from gpuplan.model import PRECISION_NAMES, Architecture, Roles
 from gpuplan.verify.case import groups, listed, near, setting_at
@@ -43,24 +43,17 @@ def launch_names(case: Case) -> Iterator[Finding]:
 
 
 def unread_axes(case: Case) -> Iterator[Finding]:
-    """A setting that varies and that nothing reads: runs that differ in it alone are one run."""
+    """A setting that varies and that nothing reads: runs that differ in it alone are one run; else it is a label."""
     experiment = case.experiment
     used = used_settings(experiment, experiment.command or "")
     if used is None:
         return
     used |= {name for source in experiment.inputs for name in (*fields(source.path), *fields(source.create or ""))}
+    alike = groups(case, lambda run, _: None if run.control else _what_is_read(run, used)).values()
     for name in axes(experiment):
-        if name in GANG_AXES or name in used:
-            continue
-        values = dict.fromkeys(run.settings[name] for run in case.runs if name in run.point)
-        yield case.finding(
-            "error",
-            "varied-unused",
-            message=f"{name} varies, but the command does not use it",
-            because=f"the runs with {name} = {listed(map(str, values))} would be the same run {len(values)} times",
-            fix=f"pass it, as in `--{name} {{{name}}}`, or stop varying it",
-            at=setting_at(experiment, name),
-        )
+        if name not in GANG_AXES and name not in used:
+            is_label = all(len({_shown(run, name) for run in runs}) == 1 for runs in alike)
+            yield _label(case, name) if is_label else _unread(case, name)
 
 
 def unread_seeds(case: Case) -> Iterator[Finding]:
@@ -133,6 +126,39 @@ def reads_seed(case: Case, run: Run) -> bool:
         return True
     fact = fact_of(case, run)
     return "seed" in fields(run.command) or (fact is not None and "GPUPLAN_SEED" in fact.names)
+
+
+def _what_is_read(run: Run, used: set[str]) -> tuple[str, ...]:
+    """All that tells a run from others for its program; as text, as True and 1 are not the same to a program."""
+    gang = (run.seed, run.stage, run.ranks, run.copies)
+    return (*(f"{name}={_shown(run, name)}" for name in sorted(used)), *map(str, gang))
+
+
+def _shown(run: Run, name: str) -> str | None:
+    return render(run.settings[name]) if name in run.settings else None
+
+
+def _unread(case: Case, name: str) -> Finding:
+    values = dict.fromkeys(run.settings[name] for run in case.runs if name in run.point)
+    return case.finding(
+        "error",
+        "varied-unused",
+        message=f"{name} varies, but the command does not use it",
+        because=f"the runs with {name} = {listed(map(str, values))} would be the same run {len(values)} times",
+        fix=f"pass it, as in `--{name} {{{name}}}`, or stop varying it",
+        at=setting_at(case.experiment, name),
+    )
+
+
+def _label(case: Case, name: str) -> Finding:
+    return case.finding(
+        "note",
+        "varied-unused",
+        message=f"{name} is a label: the command does not use it",
+        because=f"no two runs differ in {name} alone, so that none of them is done twice",
+        fix=f"nothing, if it is meant for people; else pass it, as in `--{name} {{{name}}}`",
+        at=setting_at(case.experiment, name),
+    )
 
 
 def _deaf(case: Case, run: Run) -> str | None:

@@ -12,41 +12,48 @@ from gpuplan.model import World
 from gpuplan.observe.machine import find_machine
 from gpuplan.offers.local import own_machine
 from gpuplan.verify.wanted import inputs_of, wanted
+from gpuplan.world.asked import Asked, is_for_gpus
 from gpuplan.world.configs import config_facts
 from gpuplan.world.files import file_fact
 from gpuplan.world.programs import interpreter, program_fact, workdir_of
+from gpuplan.world.sources import source_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from gpuplan.model import Evidence, Experiment, Footprint, Run
+    from gpuplan.model import Evidence, Experiment, Run
     from gpuplan.spec import Spec
     from gpuplan.store import Store
+    from gpuplan.world.footprints import Known
     from gpuplan.world.logs import Logged
 
 __all__ = ["capture", "interpreter", "look_at_machine", "workdir_of"]
 
 
-def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None) -> World:
-    """The World for planning `runs`; `store` is None where nothing was ever run."""
+def capture(spec: Spec, runs: Sequence[Run], *, state: Path, store: Store | None, asked: Asked | None = None) -> World:
+    """The World for planning `runs`; `store` is None where nothing was ever run, `asked` what a command line adds."""
     experiment = spec.experiment
     workdir, python = workdir_of(experiment, spec.base), interpreter(experiment, spec.base)
-    asked = wanted(experiment, runs)
-    splits = {source.path: source.splits for source in inputs_of(experiment, runs)}
+    needed = wanted(experiment, runs)
+    splits: dict[str, tuple[str, ...]] = {}
+    for source in inputs_of(experiment, runs):
+        splits[source.path] = tuple(dict.fromkeys((*splits.get(source.path, ()), *source.splits)))
+    programs = {name: program_fact(name, experiment, python=python, workdir=workdir) for name in needed.programs}
     seen = look_at_machine(experiment, runs, store=store)
     named = _logged(spec, runs, seen.today)
+    traced = _footprints(spec, runs, seen, state=state, asked=asked or Asked())
     return seen.model_copy(
         update={
-            "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in asked.paths},
-            "programs": {
-                name: program_fact(name, experiment, python=python, workdir=workdir) for name in asked.programs
-            },
+            "files": {path: file_fact(path, workdir, splits.get(path, ())) for path in needed.paths},
+            "programs": programs,
+            "sources": source_facts(experiment, runs, programs.values(), workdir),
+            "mask": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "configs": config_facts(experiment, runs, workdir),
             "evidence": (*seen.evidence, *(named.evidence if named else ())),
-            "oddities": (*seen.oddities, *(named.findings if named else ())),
+            "oddities": (*seen.oddities, *(named.findings if named else ()), *(traced.findings if traced else ())),
             "history": store.history(experiment.name) if store else (),
-            "footprints": _footprints(spec, runs, seen, state),
+            "footprints": traced.footprints if traced else {},
             "disk_free_bytes": _disk_free_bytes(state),
             "places": spec.places,
         }
@@ -79,13 +86,13 @@ def _logged(spec: Spec, runs: Sequence[Run], today: str) -> Logged | None:
     return logged(spec.experiment, runs, base=spec.base, today=today)
 
 
-def _footprints(spec: Spec, runs: Sequence[Run], seen: World, state: Path) -> dict[str, Footprint]:
+def _footprints(spec: Spec, runs: Sequence[Run], seen: World, *, state: Path, asked: Asked) -> Known | None:
     if spec.experiment.footprint is None or spec.experiment.footprint.trace is None:
-        return {}
-    from gpuplan.world.footprints import known_footprints  # noqa: PLC0415  only specs that trace pay for it
+        return None
+    from gpuplan.world.footprints import planned_footprints  # noqa: PLC0415  only specs that trace pay for it
 
-    on_gpu = any(device.kind == "gpu" for device in seen.machine.devices)
-    return known_footprints(spec.experiment, runs, base=spec.base, state=state, on_gpu=on_gpu)
+    on_gpu = is_for_gpus(spec.experiment, seen.machine, asked)
+    return planned_footprints(spec, runs, state=state, on_gpu=on_gpu)
 
 
 def _disk_free_bytes(state: Path) -> int:

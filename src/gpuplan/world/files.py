@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuplan.model import FileFact
+from gpuplan.world.splits import split_files, splits_of_file
+from gpuplan.world.tables import TABLES, table_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,6 @@ MOST_HASHED_BYTES = 64 * 2**20
 """Larger files are told apart by size and time of change: a plan has to be there in a second."""
 MOST_COUNTED_BYTES = 64 * 2**20
 MOST_ENTRIES = 100_000
-TABLES = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = frozenset({".jsonl", ".ndjson"})
 
 
@@ -31,16 +31,17 @@ def file_fact(text: str, workdir: Path, splits: Sequence[str] = ()) -> FileFact:
         if path.is_dir():
             return _folder(text, path, splits)
         if path.is_file():
-            return _file(text, path)
+            return _file(text, path, splits)
     except (OSError, ValueError):
         pass
     return FileFact(path=text, exists=False, near=_near(path))
 
 
-def _file(text: str, path: Path) -> FileFact:
+def _file(text: str, path: Path, splits: Sequence[str]) -> FileFact:
     size_bytes = path.stat().st_size
     rows = count_rows(path) if size_bytes <= MOST_COUNTED_BYTES else None
-    return FileFact(path=text, exists=True, size_bytes=size_bytes, rows=rows, digest=_digest(path))
+    found = splits_of_file(path, splits)
+    return FileFact(path=text, exists=True, size_bytes=size_bytes, rows=rows, splits=found, digest=_digest(path))
 
 
 def _folder(text: str, path: Path, splits: Sequence[str]) -> FileFact:
@@ -49,18 +50,18 @@ def _folder(text: str, path: Path, splits: Sequence[str]) -> FileFact:
     digest = hashlib.sha256(
         "\n".join(f"{e.relative_to(path)} {s}" for e, s in zip(entries, sizes, strict=True)).encode()
     )
-    found = {name: _split_rows(path, name) for name in splits if _split_files(path, name)}
+    found = {name: _split_rows(files) for name in splits if (files := split_files(path, name))}
     return FileFact(
         path=text, exists=True, is_folder=True, size_bytes=sum(sizes), splits=found, digest=digest.hexdigest()[:16]
     )
 
 
-def _split_files(folder: Path, split: str) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.name.split(".")[0].split("-")[0] == split)
-
-
-def _split_rows(folder: Path, split: str) -> int | None:
-    counts = [count_rows(file) for file in _split_files(folder, split) if file.is_file()]
+def _split_rows(files: Sequence[Path]) -> int | None:
+    """Of all files of a part; None where one is of another kind or they are too large to be read for a plan."""
+    files = [file for file in files if file.is_file()]
+    if sum(file.stat().st_size for file in files) > MOST_COUNTED_BYTES:
+        return None
+    counts = [count_rows(file) for file in files]
     return sum(count or 0 for count in counts) if counts and None not in counts else None
 
 
@@ -70,7 +71,7 @@ def count_rows(path: Path) -> int | None:
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             if suffix in TABLES:
-                return _table_rows(csv.reader(_no_nul(file), delimiter=TABLES[suffix]))
+                return _table_rows(table_reader(file, suffix))
             if suffix in JSON_LINES:
                 return sum(1 for line in file if line.strip())
     except (OSError, csv.Error):
@@ -78,12 +79,7 @@ def count_rows(path: Path) -> int | None:
     return None
 
 
-def _no_nul(lines: Iterator[str]) -> Iterator[str]:
-    return (line.replace("\0", "") for line in lines)
-
-
 def _table_rows(reader: Iterator[list[str]]) -> int:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     first = next(reader, [])
     rows = sum(1 for row in reader if row)
     is_header = bool(first) and not any(_is_number(cell) for cell in first)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.estimate.classes import classes_of
 from gpuplan.expand import shape_of
+from gpuplan.model import Finding
 from gpuplan.trace import cached
 from gpuplan.world.programs import interpreter, workdir_of
 
@@ -15,12 +16,45 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuplan.model import Experiment, Footprint, Run, Scalar
+    from gpuplan.spec import Spec
     from gpuplan.trace import Traced
 
-__all__ = ["TRACES", "batch_setting", "known_footprints", "settings_of"]
+__all__ = ["TRACES", "Known", "batch_setting", "known_footprints", "planned_footprints", "settings_of"]
 
 TRACES = "traces"
 """The folder of the state folder that holds traces by content."""
+
+
+class Known(NamedTuple):
+    """Traced footprints by run key, and what was traced and is not used."""
+
+    footprints: dict[str, Footprint]
+    findings: tuple[Finding, ...]
+
+
+def planned_footprints(spec: Spec, runs: Sequence[Run], *, state: Path, on_gpu: bool) -> Known:
+    """What was traced as on the kind of device that `runs` are planned on.
+
+    Programs do other things on a CPU than on a GPU: no footprint stands in for one of the other kind, which is said.
+    """
+    experiment, base = spec.experiment, spec.base
+    found = known_footprints(experiment, runs, base=base, state=state, on_gpu=on_gpu)
+    rest = [run for run in runs if run.key not in found]
+    other = known_footprints(experiment, rest, base=base, state=state, on_gpu=not on_gpu) if rest else {}
+    return Known(found, (_other_kind(spec, len(other), on_gpu=on_gpu),) if other else ())
+
+
+def _other_kind(spec: Spec, runs: int, *, on_gpu: bool) -> Finding:
+    count = f"{runs:,} runs were" if runs != 1 else "1 run was"
+    wanted, traced = ("GPU", "CPU") if on_gpu else ("CPU", "GPU")
+    return Finding(
+        severity="note",
+        check="trace",
+        message=f"{count} traced as on a {traced}, and this plan is for a {wanted}",
+        place=spec.places.get("footprint.trace", spec.path),
+        because="a program may do other things there: another precision, other kernels",
+        fix=f"`gpuplan trace --device {wanted.lower()}`",
+    )
 
 
 def known_footprints(

@@ -10,7 +10,7 @@ from gpuplan.data import find_gpu
 from gpuplan.expand import shape_of
 from gpuplan.learn import Told, completed, evidence_of_log, refusal_of_log
 from gpuplan.model import Finding, LoggedRun
-from gpuplan.observe.logs import read_logs
+from gpuplan.observe.logs import joined, read_logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,16 +40,15 @@ def logged(experiment: Experiment, runs: Sequence[Run], *, base: Path, today: st
     findings = [] if files else [_finding(pattern, f"no file matches {pattern}")]
     if len(files) > MOST_FILES:
         findings.append(_finding(pattern, f"{len(files):,} files match {pattern}: the first {MOST_FILES:,} were read"))
-    for path in files[:MOST_FILES]:
-        for one in read_logs(path):
-            reason = one.reason if not isinstance(one, LoggedRun) else None
-            if isinstance(one, LoggedRun):
-                log = completed(one, told_of(one, experiment, runs, told=Told(gpu=_only_gpu(experiment))))
-                gpu = _gpu(log)
-                fact = evidence_of_log(log, experiment=experiment.name, gpu=gpu, today=today)
-                reason = refusal_of_log(log, gpu=gpu)
-                found += [fact] if fact else []
-            findings += [_finding(str(path), f"{path} teaches nothing: {reason}")] if reason else []
+    for one in joined(one for path in files[:MOST_FILES] for one in read_logs(path)):
+        reason = one.reason if not isinstance(one, LoggedRun) else None
+        if isinstance(one, LoggedRun):
+            log = completed(one, told_of(one, experiment, runs, told=Told(gpu=_only_gpu(experiment))))
+            gpu = _gpu(log)
+            fact = evidence_of_log(log, experiment=experiment.name, gpu=gpu, today=today)
+            reason = refusal_of_log(log, gpu=gpu)
+            found += [fact] if fact else []
+        findings += [_finding(one.path, f"{one.path} teaches nothing: {reason}")] if reason else []
     return Logged(tuple({fact.id: fact for fact in found}.values()), tuple(findings))
 
 

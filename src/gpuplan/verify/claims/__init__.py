@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.verify.claims import arithmetic, memory, scaling, times
+from gpuplan.verify.claims import arithmetic, batches, installs, machines, memory, scaling, settings, times
 from gpuplan.verify.claims.claim import VOCABULARY as VOCABULARY
 from gpuplan.verify.claims.claim import Claim as Claim
 from gpuplan.verify.claims.linking import TOLERANCE as TOLERANCE
@@ -62,7 +62,15 @@ def audit_document(text: str, *, name: str, stated: Iterable[Claim] = ()) -> Aud
     read = claims_in(text, name=name)
     sums = [*arithmetic.equations(read.passages, name=name), *arithmetic.ratios(read.passages, name=name)]
     held = audit_claims((*read.claims, *stated), text=text)
-    return Audit(held.claims, _sorted([*sums, *held.findings]), read.left_out)
+    ledger, machine = Ledger(held.claims, text), machines.one_machine(read.passages)
+    beside = [
+        *batches.unequal_batches(ledger, read.passages),
+        *machines.gpu_numbers(ledger, read.passages, name),
+        *settings.refused_keys(text, name),
+        *settings.crowded_searches(text, name, machine),
+        *installs.library_versions(text, read.passages, name),
+    ]
+    return Audit(held.claims, _sorted([*sums, *beside, *held.findings]), read.left_out)
 
 
 def audit_claims(claims: Iterable[Claim], *, text: str = "training") -> Audit:

@@ -98,7 +98,10 @@ FIGURE = re.compile(
     rf"(?![A-Za-z_\d]|[.,]\d|[-/:]\d)(?:{PER})?"
 )  # fmt: skip
 COMPOUND = re.compile(r"(?<![\w.:])(?P<h>\d{1,4})\s?h(?:ours?)?\s?(?P<m>\d{1,2})\s?(?:min|m)?\b")
-COUNTED = re.compile(r"(?<![\w.])(?P<count>\d{1,4})\s?x\s?(?=[A-Za-z])(?P<nodes>(?:[\w.-]+\s)?(?:nodes?|copies)\b)?")
+COMPARED = r"(?:faster|slower|quicker|larger|smaller|bigger|more|less|fewer|cheaper|better|speed-?ups?|improvement)\b"
+COUNTED = re.compile(
+    rf"(?<![\w.])(?P<count>\d{{1,4}})\s?x\s?(?=[A-Za-z])(?!{COMPARED})(?P<nodes>(?:[\w.-]+\s)?(?:nodes?|copies)\b)?"
+)
 
 
 @lru_cache(maxsize=256)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gpuplan.data import find_gpu
 from gpuplan.data.models import find_model
+from gpuplan.data.models import models as known_models
 from gpuplan.verify.claims.claim import About
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["about", "devices", "is_in_name", "merged", "models"]
+__all__ = ["about", "devices", "is_in_name", "merged", "models", "parameters_of"]
 
 Label = TypeVar("Label")
 
@@ -69,6 +70,14 @@ def models(text: str) -> list[str]:
             named[found.name] = None
     sizes = [f"{match[1]}B" for match in SIZE.finditer(text)]
     return list(named) or list(dict.fromkeys(sizes))
+
+
+def parameters_of(model: str) -> float:
+    """Parameters behind a label, `1B` or a known name; 0 where neither says them."""
+    facts = known_models().get(model)
+    if facts is not None:
+        return float(facts.parameters)
+    return float(model[:-1]) * 1e9 if model.endswith("B") else 0.0
 
 
 def merged(*nearest_first: About) -> About:

@@ -14,6 +14,7 @@ from gpuplan.data.models import models
 from gpuplan.model import Finding
 from gpuplan.units import format_count, format_number
 from gpuplan.verify.claims.claim import Claim, gap
+from gpuplan.verify.claims.labels import parameters_of
 from gpuplan.verify.claims.linking import TOLERANCE
 from gpuplan.verify.claims.words import contradiction, places, size
 
@@ -275,7 +276,7 @@ def _batch(ledger: Ledger, claim: Claim) -> Claim | None:
 
 
 def _through_zero(one: Claim, other: Claim, first: Claim, second: Claim, grows: float) -> Finding:
-    parameters = _of_size(one.about.model or "")
+    parameters = parameters_of(one.about.model or "")
     weights = 2 * parameters
     is_init = weights and one.middle <= 1.3 * weights
     alone = (
@@ -294,14 +295,6 @@ def _through_zero(one: Claim, other: Claim, first: Claim, second: Claim, grows: 
         fix="take training peaks at two batches (`peak_memory_active`, not `GPU peak memory` at init), and draw the "
         "line through both; `gpuplan trace` does",
     )
-
-
-def _of_size(model: str) -> float:
-    """Parameters behind `1B` or a known name."""
-    facts = models().get(model)
-    if facts is not None:
-        return float(facts.parameters)
-    return float(model[:-1]) * 1e9 if model.endswith("B") else 0.0
 
 
 def checkpoints(ledger: Ledger) -> Iterator[Finding]:
