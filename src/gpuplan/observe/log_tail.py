@@ -27,7 +27,7 @@ SECRETS = (
     re.compile(r"(\b\w*(?:TOKEN(?!s|iz)|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIAL)\w*"
                r"[\"']?\s*[=:]\s*[\"']?)(?!\d+\b)([^\s\"',;&]{4,})", re.IGNORECASE),
     re.compile(r"((?<!\S)--?[\w-]*(?:password|passwd|secret|(?:api|access|private)[-_]?key|auth[-_]?token)[\w-]*\s+)"
-               r"(?!-)([^\s\"',;&]{4,})", re.IGNORECASE),
+               r"(?!-|\$|\{|true\b|false\b|none\b|null\b)([^\s\"',;&]{4,})", re.IGNORECASE),
     re.compile(r"(\b(?:bearer|basic)\s+)([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE),
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)", re.IGNORECASE),
     re.compile(r"()(\b(?:hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|AIza|wandb_v1_)[A-Za-z0-9_-]{10,})"),

@@ -35,17 +35,9 @@ __all__ = [
 Axis: TypeAlias = Literal["step", "epoch"]
 
 STEP = (
-    "step",
-    "global_step",
-    "steps",
-    "iteration",
-    "iter",
-    "it",
-    "round",
-    "_step",
-    "trainer/global_step",
+    "step", "global_step", "steps", "iteration", "iter", "it", "round", "_step", "trainer/global_step",
     "train/global_step",
-)
+)  # fmt: skip
 EPOCH = ("epoch", "epochs", "train/epoch")
 PLACES = frozenset({*STEP, *EPOCH, *CLOCKS})
 ROLES = PLACES | TIMES
