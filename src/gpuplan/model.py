@@ -828,6 +828,7 @@ class Totals(Noun):
     device_hours: Quantity
     cost_usd: Quantity
     disk_bytes: Quantity
+    repeats: float = Field(default=0.0, description="attempts that are to be expected beside the placements")
 
 
 class Fingerprints(Noun):

@@ -110,7 +110,7 @@ def test_findings_of_every_severity_are_shown_and_notes_are_counted(capsys: Outp
         rows = "".join(f"{step},{2 / step},{step_ms},{mib}\n" for step in range(1, 60))
         (folder / "metrics.csv").write_text(f"step,loss,step_time_ms,gpu_mem_alloc_mib\n{rows}", "utf-8")
     assert gpuplan("learn", "runs", "--gpu", "A100") == 0
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())  # whatever the width
     assert "- note: runs/bert-fp16-b8/metrics.csv: 16 bits (by its name) did not change the time" in told
     assert "2 notes on how these figures were taken: --json" in told
 

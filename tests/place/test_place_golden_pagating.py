@@ -98,3 +98,13 @@ def test_one_price_for_all_places_is_within_the_budget(of: Experiment) -> None:
     assert option.gap is not None
     assert option.gap < 0.05
     assert not any("not stated whether" in catch for catch in option.catches)
+
+
+def test_the_fastest_costs_what_its_end_costs_as_a_deadline(of: Experiment) -> None:
+    anywhere = snapshot(of.compute, places=["vast", "runpod"])
+    (fastest,) = [one for one in chosen(of, anywhere).options if one.kind == "fastest"]
+    limits = of.limits.model_copy(update={"deadline": fastest.makespan_s.p50})
+    held = chosen(of.model_copy(update={"limits": limits}), anywhere).options[0]
+    assert held.makespan_s.p50 == fastest.makespan_s.p50
+    assert held.cost_usd.p50 == fastest.cost_usd.p50
+    assert held.cost_usd.p50 < 4, "5.24 USD for the first plan that was as fast"

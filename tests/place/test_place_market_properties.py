@@ -68,6 +68,18 @@ def test_no_brute_forced_plan_is_over_before_the_bound(problem: Problem, budget_
     assert answer.bound_makespan_s <= min(ends)
 
 
+@tiny
+@given(tiny_problems(), st.sampled_from([math.inf, 3.0, 10.0]))
+def test_no_brute_forced_plan_is_as_fast_as_the_fastest_for_less(problem: Problem, budget_usd: float) -> None:
+    groups = [offer.group for offer in problem.offers if offer.group is not None]
+    assume(len(set(groups)) == len(groups))
+    answer = plan(problem, Goal("fastest", budget_usd=budget_usd), search=QUICK)
+    assume(isinstance(answer, Solution) and not answer.refused)
+    assert isinstance(answer, Solution)
+    as_fast = min(cost_usd for cost_usd, end_s in every_plan(problem) if end_s <= answer.makespan_s)
+    assert abs(answer.cost_usd - as_fast) < EPSILON * max(1.0, answer.cost_usd)
+
+
 @slow
 @given(tiny_problems())
 def test_no_brute_forced_plan_of_ones_own_machines_is_over_before_the_bound(problem: Problem) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from priced_cases import GB, TODAY, experiment, market, offer, world
+from priced_cases import GB, TODAY, chosen, experiment, market, offer, world
 
 from gpuplan.estimate.sharing import sharing
 from gpuplan.expand import expand
@@ -114,6 +114,28 @@ def test_set_up_is_start_up_and_the_data_at_the_stated_bandwidth() -> None:
     assert setup_s(offer(place="local"), LOAD) == 0
     unstated = setup_s(offer(startup_s=None, download_bytes_per_s=None), LOAD)
     assert unstated == pytest.approx(120 + (8e9 + 10e9) / 25e6)
+
+
+def test_a_slurm_node_is_up_and_only_what_its_offer_states_is_counted() -> None:
+    bare = offer(place="slurm", price_usd_per_h=None, startup_s=None, download_bytes_per_s=None)
+    assert setup_s(bare, LOAD) == 0
+    assert setup_s(bare.model_copy(update={"startup_s": 300.0, "download_bytes_per_s": 1e8}), LOAD) == 300 + 100
+    (said,) = assumptions_of(bare, LOAD)
+    assert said.text.startswith("Slurm nodes are up")
+    assert assumptions_of(bare.model_copy(update={"startup_s": 300.0}), LOAD) == ()
+
+
+def test_a_plan_on_slurm_starts_at_once_and_says_that_the_queue_is_not_in_it() -> None:
+    bare = offer(place="slurm", price_usd_per_h=None, startup_s=None, download_bytes_per_s=None, gpu_count=4)
+    found = chosen(experiment(), world(bare))
+    assert min(placement.start_s.p50 for placement in found.placements) == 0
+    longest_s = max(one.duration_s.p50 for one in found.estimates)
+    assert found.totals.makespan_s.p50 == pytest.approx(longest_s, abs=1)
+    queue = "the wait in the queue is not known, and not in the time"
+    assert queue in found.options[0].catches
+    waits = chosen(experiment(), world(bare.model_copy(update={"wait_s": 600.0})))
+    assert min(placement.start_s.p50 for placement in waits.placements) == 600
+    assert queue not in waits.options[0].catches
 
 
 def test_what_is_not_stated_is_assumed_and_said() -> None:

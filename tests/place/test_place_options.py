@@ -205,12 +205,30 @@ def test_a_program_that_cannot_resume_is_named_on_spot() -> None:
     assert any("nothing resumes a run" in text for text in found.options[0].catches)
 
 
+def test_a_catch_of_several_stages_is_said_once_and_one_of_some_stages_names_them() -> None:
+    spot = offer("spot/1", spot=True, interruptions_per_h=0.5, upload_usd_per_gb=0.0)
+    old = A100.model_copy(update={"as_of": ""})
+    stages = [
+        {"name": "try", "repeats": 3, "gpus": ["RTX 4090"]},
+        {"name": "tune", "repeats": 2, "gpus": ["RTX 4090"]},
+        {"name": "final", "settings": {"batch": 128}, "gpus": ["A100 80GB"]},
+    ]
+    found = chosen(experiment(stages=stages, vary={"width": [1024]}), world(spot, old))
+    (option,) = [one for one in found.options if one.chosen]
+    (said,) = [catch for catch in option.catches if catch.startswith("spot: ")]
+    assert said.endswith(" (in try, tune)")
+    hours = sum(machine.hours.p50 for machine in option.machines if machine.spot)
+    assert f"expect {0.5 * hours:.2g} interruptions" in said
+    assert "price at a-place undated (in final)" in option.catches
+    assert len({catch.partition(" (in ")[0] for catch in option.catches}) == len(option.catches)
+
+
 def test_limits_that_hold_at_the_median_only_are_a_catch() -> None:
     free = chosen(experiment(), world(CARD)).options[0]
     limits = {"budget": f"{1.05 * free.cost_usd.p50} USD", "deadline": f"{1.05 * free.makespan_s.p50:.0f} s"}
     catches = chosen(experiment(limits=limits), world(CARD)).options[0].catches
     assert any(text.startswith("may exceed the budget") for text in catches)
-    assert any(text.startswith("may miss the deadline") for text in catches)
+    assert any(text.startswith("misses the deadline with a probability of") for text in catches)
 
 
 def test_what_is_not_stated_never_passes_silently() -> None:

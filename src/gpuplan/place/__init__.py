@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.model import Assumption, Placement, Quantity, Totals
+from gpuplan.place.failures import failures_of
 from gpuplan.place.schedule import latest, lower_bound_s, schedule_waves, slowest, total
 from gpuplan.place.tasks import tasks_of, waves_of
 from gpuplan.units import format_duration
@@ -57,7 +58,8 @@ def place(
     bound_s = lower_bound_s(waves, devices=len(devices))
     totals = _totals(tasks, in_order, world=world, bound_s=bound_s)
     totals = totals.model_copy(update={"cost_usd": _electricity(experiment.compute, totals.makespan_s)})
-    return Placed(in_order, totals.model_copy(update={"runs": len(runs), "finished": len(runs) - len(todo)}))
+    counted = {"runs": len(runs), "finished": len(runs) - len(todo), "repeats": failures_of(world).repeats(len(todo))}
+    return Placed(in_order, totals.model_copy(update=counted))
 
 
 def _totals(tasks: Sequence[Task], placements: Sequence[Placement], *, world: World, bound_s: float) -> Totals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.place.problem import Goal
@@ -55,10 +56,10 @@ def scaled_to(market: Market, gpus: Collection[str], *, title: str) -> Candidate
     return Candidate("scale_down", title, found, cut.market, f"needs {_cut_words(cut, found)}")
 
 
-def advice_of(market: Market, cheapest: Found, goal: Goal, *, down: Advice | None) -> tuple[str, ...]:
-    """Sentences on what would change the choice."""
-    makers = (_safer, _more_time, _without_it)
-    found = (make(market.quick, cheapest, goal) for make in makers if market.search.keep_going())
+def advice_of(market: Market, cheapest: Found, goal: Goal, *, within: Goal, down: Advice | None) -> tuple[str, ...]:
+    """Sentences on what would change the choice; `within` is the goal with room for what usually goes wrong."""
+    makers = (_safer, partial(_more_time, of=goal), _without_it)
+    found = (make(market.quick, cheapest, within) for make in makers if market.search.keep_going())
     return tuple(text for text in (down.text if down else None, *found) if text)
 
 
@@ -91,13 +92,13 @@ def _safer(market: Market, cheapest: Found, goal: Goal) -> str | None:
     return f"with room to spare, on {gpus}, it costs {format_usd(found.cost_usd)} in place of a tight fit"
 
 
-def _more_time(market: Market, cheapest: Found, goal: Goal) -> str | None:
+def _more_time(market: Market, cheapest: Found, goal: Goal, *, of: Goal) -> str | None:
     if math.isinf(goal.deadline_s):
         return None
     found = market.solve(replace(goal, deadline_s=2 * goal.deadline_s))
     if found is None or _saved(found, cheapest) < WORTH_SAYING:
         return None
-    twice = format_duration(2 * goal.deadline_s)
+    twice = format_duration(2 * of.deadline_s)
     return f"twice the deadline, {twice}, saves {_saved(found, cheapest):.0%}: {format_usd(found.cost_usd)}"
 
 

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
     from gpuplan.model import World
 
-__all__ = ["Failures", "failures_of"]
+__all__ = ["Failures", "failures_of", "repeats_words"]
 
 ENDED_BADLY = frozenset({"oom_device", "oom_host", "diverged", "timed_out", "killed", "crashed", "lost"})
 MOST_FAILED = 0.5
 """What fails more often than not is not chance, and no repeat will mend it."""
+MANY = 10
+"""Repeats from which on none is said in parts."""
 UNKNOWN = Assumption(
     text="no attempt is assumed to fail, and no repeat is in an interval",
     change="history: applied runs of this experiment count",
@@ -27,6 +29,18 @@ class Failures(NamedTuple):
 
     share: float
     assumption: Assumption
+
+    def repeats(self, runs: int) -> float:
+        """How many attempts more than runs are to be expected, each run repeated until it ends well."""
+        return runs * self.share / (1 - self.share)
+
+    def assumed_of(self, runs: int) -> Assumption:
+        """What is assumed, with the repeats that so many runs are to be expected to take."""
+        if not self.share:
+            return self.assumption
+        number = repeats_words(self.repeats(runs))
+        expected = f"{number} in {runs:,} runs, in cost and time, but not in the schedule (`--schedule`)"
+        return self.assumption.model_copy(update={"text": f"{self.assumption.text}; {expected}"})
 
 
 def failures_of(world: World) -> Failures:
@@ -41,6 +55,11 @@ def failures_of(world: World) -> Failures:
     most = ", the most that is reckoned with" if share < bad / ended else ""
     text = f"{100 * share:.2g}% of all attempts are assumed to fail at a random moment and to begin again{most}: {seen}"
     return Failures(share, Assumption(text=text, change="applied runs count"))
+
+
+def repeats_words(number: float) -> str:
+    """`about 1.3 repeats`."""
+    return f"about {f'{number:,.0f}' if number >= MANY else f'{number:.2g}'} repeats"
 
 
 def _counted(states: Iterable[str]) -> tuple[int, int]:

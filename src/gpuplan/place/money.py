@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpuplan.place.needs import Needs
     from gpuplan.place.problem import Rented, Solution
 
-__all__ = ["Priced", "Solved", "data_usd", "priced"]
+__all__ = ["Priced", "Solved", "data_usd", "priced", "usual_end_s"]
 
 HOUR_S = 3600
 MONTH_H = 730
@@ -47,12 +47,18 @@ class Priced(NamedTuple):
     Attributes:
         hours: billed machine-hours, one figure for each machine of each stage.
         utilization: of the GPU time that is billed, the share in which runs have their GPUs.
+        ends_s: when each of the draws is over.
     """
 
     bill: Bill
     makespan_s: Quantity
     hours: tuple[tuple[Quantity, ...], ...]
     utilization: float
+    ends_s: tuple[float, ...]
+
+    def late(self, deadline_s: float) -> float:
+        """The probability that a deadline is missed: the share of the draws."""
+        return fmean(end_s > deadline_s for end_s in self.ends_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,13 @@ def priced(stages: Sequence[Solved], *, failed: float = 0.0, disk_bytes: float |
         makespan_s=quantity.of(lambda play: play.end_s, because=f"until the last run ends; {because}"),
         hours=_by_stage([quantity.hours_of(at) for at in range(count)], machines),
         utilization=_utilization(middle, [one for of_stage in machines for one in of_stage]),
+        ends_s=tuple(play.end_s for play in drawn),
     )
+
+
+def usual_end_s(stages: Sequence[Solved], *, failed: float = 0.0) -> float:
+    """When a plan is over with durations at their medians and as much going wrong as usual: `priced`'s p50."""
+    return _usual(_machines(stages, failed, None), _medians(stages), failed).end_s
 
 
 def data_usd(stages: Sequence[Solved], *, disk_bytes: float | None = None) -> float:

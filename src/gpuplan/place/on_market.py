@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gpuplan.model import Experiment, Offer, Run, World
-    from gpuplan.place.failures import Failures
     from gpuplan.place.market import Found, Market
     from gpuplan.place.search import Search
     from gpuplan.place.shown import Draft
@@ -82,7 +81,7 @@ def on_market(
         totals=_totals(runs, todo, found.options if chosen and found else (), main),
         options=found.options if found else (),
         advice=found.advice if found else (),
-        assumptions=_assumptions(main, chosen, failures, cautious=cautious),
+        assumptions=_assumptions(main, chosen, failures.assumed_of(len(todo)), cautious=cautious),
         findings=tuple(_findings(world, main, chosen, todo)),
         prices_as_of=_prices_as_of(main, chosen),
     )
@@ -126,10 +125,13 @@ def _totals(runs: Sequence[Run], todo: Sequence[Run], options: Sequence[Option],
         device_hours=total(gpu_h, because="of all GPUs, as billed"),
         cost_usd=options[0].cost_usd if options else NOTHING,
         disk_bytes=total(disks, because=f"what {len(todo):,} runs leave on disk"),
+        repeats=failures_of(market.world).repeats(len(todo)),
     )
 
 
-def _assumptions(market: Market, chosen: Found | None, failures: Failures, *, cautious: bool) -> tuple[Assumption, ...]:
+def _assumptions(
+    market: Market, chosen: Found | None, failures: Assumption, *, cautious: bool
+) -> tuple[Assumption, ...]:
     found: list[Assumption] = [CAUTIOUS] if cautious else []
     for stage in chosen.stages if chosen else ():
         offers = dict.fromkeys(one.offer.offer for one in stage.solution.machines)
@@ -137,7 +139,7 @@ def _assumptions(market: Market, chosen: Found | None, failures: Failures, *, ca
             found += assumptions_of(stage.needs.offers[offer], stage.needs.load)
     if chosen:
         found += [each for stage in market.stages for each in stage.needs.assumptions]
-        found.append(failures.assumption)
+        found.append(failures)
     if market.unseen:
         found.append(
             Assumption(text=UNSEEN.format(count=len(market.unseen)), change="`compute.gpus` with those you want")

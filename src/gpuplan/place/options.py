@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from operator import eq
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpuplan.place.advice import WORTH_SAYING, advice_of, scaled_down, scaled_to
+from gpuplan.place.ontime import Timely, in_time, is_in_time
 from gpuplan.place.problem import Goal
 from gpuplan.place.search import say_nothing
 from gpuplan.place.shown import Candidate, Shown, draft_of, option_of
@@ -70,7 +72,11 @@ def options_of(
     cheapest = cheapest or market.cheapest(Goal("cheapest"))
     if cheapest is None:
         return Options((), None, ())
-    within = goal if is_met else Goal("cheapest")
+    timely = in_time(market, goal, cheapest, failed=shown.failed) if is_met else Timely(cheapest, math.inf)
+    within = replace(goal, deadline_s=timely.deadline_s) if is_met else Goal("cheapest")
+    if timely.found is not cheapest:
+        cheapest = timely.found
+        say_better(draft_of(cheapest, market))
     down = scaled_down(market.quick, cheapest, within)
     candidates = [_first(market, cheapest)]
     seen = {cheapest.identity}
@@ -79,7 +85,7 @@ def options_of(
             seen.add(candidate.found.identity)
             candidates.append(candidate)
     if is_met:
-        candidates = _by_bill(market, candidates, goal)
+        candidates = _by_bill(market, candidates, goal, failed=shown.failed)
         cheapest = candidates[0].found
     candidates = list(_worth_listing(market, candidates))
     options = tuple(
@@ -88,8 +94,10 @@ def options_of(
     if not is_met:
         return Options(options, None, ())
     said = down.candidate.title if down else None
-    advice = (*_cheaper(options, but=said), *advice_of(market, cheapest, goal, down=down))
-    return Options(options, cheapest, advice)
+    on_time = (timely.advice,) if timely.advice and cheapest is timely.found else ()
+    advice = advice_of(market, cheapest, goal, within=within, down=down)
+    surer = _surer(options, goal.deadline_s)
+    return Options(options, cheapest, (*on_time, *surer, *_cheaper(options, but=said), *advice))
 
 
 def _worth_listing(market: Market, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -113,7 +121,7 @@ def _worth_listing(market: Market, candidates: Sequence[Candidate]) -> Iterator[
             yield candidate
 
 
-def _by_bill(market: Market, candidates: Sequence[Candidate], goal: Goal) -> list[Candidate]:
+def _by_bill(market: Market, candidates: Sequence[Candidate], goal: Goal, *, failed: float) -> list[Candidate]:
     """The candidates, the one of the smallest bill first: with data and storage counted it need not be the cheapest.
 
     One that keeps all limits and wishes, and costs less than the first, takes its place; the first is then no option.
@@ -123,12 +131,23 @@ def _by_bill(market: Market, candidates: Sequence[Candidate], goal: Goal) -> lis
         return candidate.found.cost_usd + market.data_usd(candidate.found)
 
     first = candidates[0]
-    rivals = [one for one in candidates if one.kind not in DISREGARDING and one.found.makespan_s <= goal.deadline_s]
-    best = min(rivals, key=bill_usd)
-    if best is first or bill_usd(best) > bill_usd(first) - CENT_USD:
+    rivals = [one for one in candidates if one.kind not in DISREGARDING and bill_usd(one) <= bill_usd(first) - CENT_USD]
+    punctual = [one for one in rivals if is_in_time(one.found, goal.deadline_s, failed=failed)]
+    if not punctual:
         return list(candidates)
+    best = min(punctual, key=bill_usd)
     found = best.found._replace(bound_usd=first.found.bound_usd)
     return [_first(market, found), *(one for one in candidates[1:] if one is not best)]
+
+
+def _surer(options: Sequence[Option], deadline_s: float) -> Iterator[str]:
+    """The cheapest option with a p90 within the deadline, where that of the chosen one is later."""
+    chosen = options[0]
+    sure = [one for one in options if one.kind not in DISREGARDING and one.makespan_s.p90 <= deadline_s]
+    if sure and chosen not in sure:
+        best = min(sure, key=lambda one: one.cost_usd.p50)
+        more = f", {best.cost_usd.p50 / chosen.cost_usd.p50 - 1:.0%} more" if chosen.cost_usd.p50 else ""
+        yield f"{best.title}, keeps the deadline nine times of ten: {format_usd(best.cost_usd.p50)}{more}"
 
 
 def _cheaper(options: Sequence[Option], *, but: str | None) -> Iterator[str]:

@@ -14,9 +14,20 @@ from gpuplan.units import format_bytes, format_duration
 if TYPE_CHECKING:
     from gpuplan.model import Offer
 
-__all__ = ["ASSUMED_MACHINES", "OWN_PLACES", "Load", "Spot", "assumptions_of", "rentable_of", "setup_s", "spot_of"]
+__all__ = [
+    "ASSUMED_MACHINES",
+    "OWN_PLACES",
+    "SLURM",
+    "Load",
+    "Spot",
+    "assumptions_of",
+    "rentable_of",
+    "setup_s",
+    "spot_of",
+]
 
-OWN_PLACES = frozenset({"local", "slurm"})
+SLURM = "slurm"
+OWN_PLACES = frozenset({"local", SLURM})
 """Nothing is rented there."""
 BOOT_S = 120.0
 """From asking for a machine to a shell without an image; assumed. SkyPilot and market users report 1 to 5 minutes."""
@@ -34,6 +45,10 @@ SLOWEST_PACE = 5.0
 """A spot machine on which runs take more than so many times as long is not worth planning with."""
 PACE_STEP = 0.005
 """Paces are rounded up to this, so that offers that are alike share their times."""
+NODES_ARE_UP = Assumption(
+    text="Slurm nodes are up and see the inputs: nothing is counted for boot, image or download",
+    change="`--offers FILE.csv` with `place` slurm and `startup_s`",
+)
 
 
 class Load(NamedTuple):
@@ -107,9 +122,15 @@ def rentable_of(offer: Offer, load: Load, *, memory_bytes: int) -> Rentable | st
 
 
 def setup_s(offer: Offer, load: Load) -> float:
-    """From the start of the bill to the first run: start-up, image, data at the stated bandwidth."""
+    """From the start of the bill to the first run: start-up, image, data at the stated bandwidth.
+
+    Machines of one's own are up and see the data: of a Slurm node only what its offer states is counted.
+    """
     if offer.place == "local":
         return 0.0
+    if offer.place == SLURM:
+        brought_s = load.input_bytes / offer.download_bytes_per_s if offer.download_bytes_per_s else 0.0
+        return (offer.startup_s or 0.0) + brought_s
     rate = offer.download_bytes_per_s or DOWNLOAD_BYTES_PER_S
     startup_s = offer.startup_s if offer.startup_s is not None else BOOT_S + IMAGE_BYTES / rate
     return startup_s + load.input_bytes / rate
@@ -143,7 +164,7 @@ def _rounded(pace: float) -> float:
 def assumptions_of(offer: Offer, load: Load) -> tuple[Assumption, ...]:
     """What was taken for granted of an offer, and what replaces it."""
     if offer.place in OWN_PLACES:
-        return ()
+        return (NODES_ARE_UP,) if offer.place == SLURM and offer.startup_s is None else ()
     found = []
     rate = f"{DOWNLOAD_BYTES_PER_S * 8 / 1e6:.0f} Mbit/s"
     if offer.startup_s is None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuplan.expand import count
+from gpuplan.place.failures import repeats_words
 from gpuplan.report.table import Column, Table
 from gpuplan.units import format_bytes, format_duration, format_range, format_usd
 
@@ -78,7 +79,9 @@ def schedule_table(plan: Plan) -> Table:
     rows = tuple(
         (placed.run, ", ".join(map(str, placed.devices)), placed.start_s, placed.end_s) for placed in plan.placements
     )
-    return Table("schedule", "Schedule", SCHEDULE_COLUMNS, rows)
+    repeats = plan.totals.repeats
+    title = f"Schedule, without {repeats_words(repeats)} that are to be expected" if repeats else "Schedule"
+    return Table("schedule", title, SCHEDULE_COLUMNS, rows)
 
 
 def totals_line(plan: Plan) -> str:
