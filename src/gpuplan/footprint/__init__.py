@@ -10,7 +10,7 @@ from gpuplan.data.workloads import find_workload
 from gpuplan.expand import shape_of
 from gpuplan.footprint.closed_form import closed_form as closed_form
 from gpuplan.footprint.dimensions import Unknown as Unknown
-from gpuplan.footprint.named import facts_of_text, footprint_of_facts
+from gpuplan.footprint.named import facts_of_text, footprint_of_facts, unknown_name
 from gpuplan.footprint.shapes import footprint_of_shape
 from gpuplan.model import Architecture, FootprintSource
 
@@ -58,15 +58,17 @@ def model_text(text: str, run: Run) -> str:
 
 def _of_text(text: str, run: Run, experiment: Experiment, world: World, *, runtime: Runtime) -> Footprint | Unknown:
     """Of a configuration file, or of a transformer or another public network by its name."""
-    facts = facts_of_text(text, world.configs.get(text))
-    shape = shape_of(run, experiment)
-    if not isinstance(facts, Unknown):
+    config, shape = world.configs.get(text), shape_of(run, experiment)
+    facts = facts_of_text(text, config)
+    if isinstance(facts, Unknown):
+        return facts
+    if facts is not None:
         return footprint_of_facts(
             facts, sequence=shape.sequence, image=shape.image, precision=shape.precision, runtime=runtime
         )
     workload = None if HUB_NAME.fullmatch(text) is None else find_workload(text.rpartition("/")[2])
     if workload is None:
-        return facts
+        return unknown_name(text, config)
     return footprint_of_shape(
         workload.name, precision=shape.precision or "fp32", sequence=shape.sequence, image=shape.image
     )

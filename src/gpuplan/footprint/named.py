@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from gpuplan.data.models import find_model, near_models
@@ -22,21 +23,23 @@ if TYPE_CHECKING:
     from gpuplan.footprint.operators import Runtime
     from gpuplan.model import ConfigFact, Footprint
 
-__all__ = ["dimensions_of_facts", "facts_of_text", "footprint_of_facts"]
+__all__ = ["dimensions_of_facts", "facts_of_text", "footprint_of_facts", "unknown_name"]
 
 KINDS: dict[str, Kind] = {
     "decoder": "decoder", "encoder": "encoder", "vision": "vision", "seq2seq": "encoder_decoder",
 }  # fmt: skip
 
 
-def facts_of_text(text: str, config: ConfigFact | None) -> ModelFacts | Unknown:
-    """The model of a configuration that was read, else the one that `text` is the name of."""
+def facts_of_text(text: str, config: ConfigFact | None) -> ModelFacts | Unknown | None:
+    """The model of a configuration that was read, else the transformer that `text` is the name of, if it is one."""
     if config is not None and config.content is not None:
         return facts_of_config(config.content, name=text)
-    named = find_model(text)
-    if named is not None:
-        return named
-    near = near_models(text) or _near_workloads(text)
+    return find_model(text)
+
+
+def unknown_name(text: str, config: ConfigFact | None) -> Unknown:
+    """That `text` is neither a configuration that could be read nor a name, and which names are near it."""
+    near = _near_names(text)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     problem = config.problem if config is not None and config.problem else f"{text} was not read"
     return Unknown(
@@ -45,10 +48,12 @@ def facts_of_text(text: str, config: ConfigFact | None) -> ModelFacts | Unknown:
     )
 
 
-def _near_workloads(text: str) -> tuple[str, ...]:
-    """Networks that are no transformers, whose names may have been meant."""
+@lru_cache(maxsize=64)
+def _near_names(text: str) -> tuple[str, ...]:
+    """Transformers, else other networks, that may have been meant; looking takes 1 ms, and each run of a sweep asks."""
     names = {name.lower(): name for name in workloads()}
-    return tuple(names[near] for near in difflib.get_close_matches(text.lower()[:200], names, n=3))
+    matches = difflib.get_close_matches(text.lower()[:200], names, n=3)
+    return near_models(text) or tuple(names[near] for near in matches)
 
 
 def footprint_of_facts(
