@@ -615,11 +615,14 @@ class ConfigFact(Noun):
     problem: str | None = None
 
 
+SourceKind: TypeAlias = Literal["script", "config", "requirements", "table"]
+
+
 class SourceFact(Noun):
     """A small file of the user's that the runs read: what it says, and where."""
 
     path: str = Field(description="from `environment.workdir`, or absolute")
-    kind: Literal["script", "config", "requirements", "table"] = Field(
+    kind: SourceKind = Field(
         description="code of the runs; a file that a command names; what is to be installed; a data file's rewards"
     )
     text: str = Field(default="", description="of scripts and requirements")

@@ -27,7 +27,7 @@ ALWAYS = re.compile(r"True|not torch\.(?:backends\.)?mps\.is_available\(\)")
 def switched_to_cpu(case: Case) -> Iterator[Finding]:
     """A Trainer that is told to use the CPU, as by `use_cpu=not torch.backends.mps.is_available()`."""
     gpus = capabilities(case)
-    for source in case.world.sources if gpus else ():
+    for source in case.sources("script") if gpus else ():
         for keyword in _switches(source):
             yield case.finding(
                 "error",
@@ -42,7 +42,7 @@ def switched_to_cpu(case: Case) -> Iterator[Finding]:
 
 def _switches(source: SourceFact) -> Iterator[ast.keyword]:
     """The switches in calls that are made whatever holds."""
-    if source.kind != "script" or not any(name in source.text for name in SWITCHES):
+    if not any(name in source.text for name in SWITCHES):
         return
     tree = tree_of(source.text)
     for node in unconditional(tree) if tree else ():

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from gpuplan.expand import Shape, shape_of
 from gpuplan.model import Finding
-from gpuplan.verify.wanted import inputs_of
+from gpuplan.verify.wanted import at_launch, filled, inputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from gpuplan.model import Estimate, Experiment, Run, World
+    from gpuplan.model import Estimate, Experiment, Run, SourceFact, SourceKind, World
     from gpuplan.verify.wanted import FilledInput
 
 __all__ = ["MOST", "Case", "Check", "case_of", "groups", "listed", "near", "ranks_at", "role_at", "setting_at", "who"]
@@ -78,6 +78,15 @@ class Case:
                 return self.world.places[key]
             key = key.rpartition(".")[0]
         return at or self.experiment.name
+
+    def sources(self, kind: SourceKind) -> Iterator[SourceFact]:
+        """The files of this kind that the runs read."""
+        return (source for source in self.world.sources if source.kind == kind)
+
+    def configs_of(self, run: Run) -> Iterator[SourceFact]:
+        """The configurations that the command of `run` names."""
+        command = filled(run.command, at_launch(run)) or ""
+        return (source for source in self.sources("config") if source.path in command)
 
 
 Check: TypeAlias = "Callable[[Case], Iterator[Finding]]"

@@ -47,21 +47,20 @@ class Refused(NamedTuple):
 
 def unknown_config_keys(case: Case) -> Iterator[Finding]:
     """A key of a configuration that the program's loader refuses: the run ends before it starts."""
-    schemas = list(_schemas([source for source in case.world.sources if source.kind == "script"]))
-    for source in case.world.sources:
-        if source.kind == "config":
-            paths = key_paths(source.content)
-            own = next((schema for schema in schemas if _is_for(schema, source)), None)
-            found = list(_own_refusals(own, paths)) if own else known_refusals(source.path, paths)
-            for one in found:
-                yield case.finding(
-                    "error" if own else "warning",
-                    "config-key",
-                    message=f"{source.path} has {'.'.join(one.path)}, which its loader refuses",
-                    because=one.because,
-                    fix=one.fix,
-                    at=source.places.get(".".join(one.path), source.path),
-                )
+    schemas = list(_schemas(list(case.sources("script"))))
+    for source in case.sources("config"):
+        paths = key_paths(source.content)
+        own = next((schema for schema in schemas if _is_for(schema, source)), None)
+        found = list(_own_refusals(own, paths)) if own else known_refusals(source.path, paths)
+        for one in found:
+            yield case.finding(
+                "error" if own else "warning",
+                "config-key",
+                message=f"{source.path} has {'.'.join(one.path)}, which its loader refuses",
+                because=one.because,
+                fix=one.fix,
+                at=source.places.get(".".join(one.path), source.path),
+            )
 
 
 def key_paths(content: dict[str, object]) -> list[Path]:

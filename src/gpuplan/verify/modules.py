@@ -29,12 +29,12 @@ def missing_libraries(case: Case) -> Iterator[Finding]:
     """A module that a script imports and that no list of requirements brings, for a machine that is set up from it."""
     if set(case.experiment.compute.on) == {"local"}:
         return
-    lists = [source for source in case.world.sources if source.kind == "requirements"]
+    lists = list(case.sources("requirements"))
     brought = _brought(lists)
     if brought is None:
         return
-    own = {part for source in case.world.sources if source.kind == "script" for part in _module_names(source.path)}
-    for script in (source for source in case.world.sources if source.kind == "script"):
+    own = {part for source in case.sources("script") for part in _module_names(source.path)}
+    for script in case.sources("script"):
         for module, line in _imports(script.text).items():
             if module in libraries().brings or module in libraries().modules.values():
                 yield from _missing(case, module, f"{script.path}:{line}:1", brought | own, lists)

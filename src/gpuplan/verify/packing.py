@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.command import render, values_of
+from gpuplan.command import render
 from gpuplan.expand import SAY_NO
 from gpuplan.units import format_number
 from gpuplan.verify.case import role_at
 from gpuplan.verify.logged import about, log_ranks, program_of
 from gpuplan.verify.options import options
-from gpuplan.verify.wanted import filled, words_of
+from gpuplan.verify.wanted import at_launch, filled, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,19 +112,17 @@ def rows_are_packed(case: Case) -> Iterator[Finding]:
 
 def _said(case: Case, run: Run) -> _Said | None:
     """By an option of the command, else by a configuration that it names."""
-    values: dict[str, Scalar] = {"run_dir": "", "checkpoint": "", **values_of(run)}
+    values = at_launch(run)
     given: list[tuple[str, str]] = [
         (one.name, filled(one.value, values) or "") for one in options(words_of(run.command))
     ]
     for name, value in given:
         if PACKED.fullmatch(name.lower().replace("-", "_").lstrip("_")):
             return _Said(f"{name} {value}", "it") if value.lower() not in SAY_NO else None
-    text = filled(run.command, values) or ""
-    for source in case.world.sources:
-        if source.kind == "config" and source.path in text:
-            for name, place in source.places.items():
-                if PACKED.fullmatch(name.lower()) and _at(source.content, name) is True:
-                    return _Said(f"{name}: true", place)
+    for source in case.configs_of(run):
+        for name, place in source.places.items():
+            if PACKED.fullmatch(name.lower()) and _at(source.content, name) is True:
+                return _Said(f"{name}: true", place)
     return None
 
 

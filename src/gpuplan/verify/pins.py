@@ -48,7 +48,7 @@ class Use(NamedTuple):
 def library_versions(case: Case) -> Iterator[Finding]:
     """Versions that the lists of requirements ask for and that cannot work: together, with the script, on the GPU."""
     asked = _asked(case)
-    uses = [use for source in case.world.sources if source.kind == "script" for use in script_uses(source)]
+    uses = [use for source in case.sources("script") for use in script_uses(source)]
     found = [*clashes(asked), *_script_clashes(asked, uses), *kernel_clashes(asked, capabilities(case))]
     for clash in found:
         is_built = set(case.experiment.compute.on) != {"local"}  # here another version may be installed
@@ -167,8 +167,7 @@ def _use_clash(found: Requirement, use: Use) -> Iterator[Clash]:
 
 
 def _asked(case: Case) -> list[Requirement]:
-    lists = [source for source in case.world.sources if source.kind == "requirements"]
-    return [one for source in lists for one in requirements_in(source.text, source.path)]
+    return [one for source in case.sources("requirements") for one in requirements_in(source.text, source.path)]
 
 
 def _by_name(asked: Sequence[Requirement]) -> dict[str, list[Requirement]]:

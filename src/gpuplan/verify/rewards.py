@@ -80,9 +80,7 @@ def flat_rewards(log: LoggedRun) -> Iterator[Finding]:
 
 def empty_rewards(case: Case) -> Iterator[Finding]:
     """A column of rewards in an input that is empty, or zero, in every row."""
-    for source in case.world.sources:
-        if source.kind != "table":
-            continue
+    for source in case.sources("table"):
         position = next(each.position for each in case.inputs if each.path == source.path)
         for name, counts in source.content.items():
             useless = counts.get("empty", 0) + counts.get("zero", 0)

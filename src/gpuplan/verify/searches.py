@@ -29,8 +29,8 @@ class Gpus(NamedTuple):
 
 def search_fits_gpus(case: Case) -> Iterator[Finding]:
     """A staged search with more seeds or workers than GPUs, which run on the CPU or never; seeds that it ignores."""
-    for source in case.world.sources:
-        if source.kind == "config" and loaders_of(source.path):
+    for source in case.sources("config"):
+        if loaders_of(source.path):
             gpus = _gpus(case, source)
             seeds = _count(source, "agent", "multi_seed_eval", "num_seeds")
             workers = _count(source, "agent", "num_workers")

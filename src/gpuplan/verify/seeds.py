@@ -110,8 +110,7 @@ def _added(case: Case, run: Run) -> Added | None:
     shell = IN_COMMAND.search(run.command)
     if shell:
         return Added(f"`{shell[0]}`", case.located(command_at(case.experiment, run)))
-    scripts = (source for source in case.world.sources if source.kind == "script")
-    return next((found for source in scripts if (found := _added_in(source))), None)
+    return next((found for source in case.sources("script") if (found := _added_in(source))), None)
 
 
 def _added_in(source: SourceFact) -> Added | None:
@@ -125,8 +124,7 @@ def _added_in(source: SourceFact) -> Added | None:
 
 def _user_of_questions(case: Case) -> str | None:
     imports = re.compile(rf"^\s*(?:from|import)\s+{QUESTIONS}\b", re.MULTILINE)
-    scripts = (source for source in case.world.sources if source.kind == "script")
-    return next((source.path for source in scripts if imports.search(source.text)), None)
+    return next((source.path for source in case.sources("script") if imports.search(source.text)), None)
 
 
 def _given_seed(case: Case, run: Run) -> str | None:

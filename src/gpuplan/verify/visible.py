@@ -8,16 +8,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from gpuplan.command import values_of
 from gpuplan.verify.case import groups, listed
 from gpuplan.verify.commands import command_at
 from gpuplan.verify.options import bare, options
-from gpuplan.verify.wanted import filled, words_of
+from gpuplan.verify.wanted import at_launch, filled, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gpuplan.model import Finding, Run, Scalar, SourceFact
+    from gpuplan.model import Finding, Run, SourceFact
     from gpuplan.verify.case import Case
 
 __all__ = ["gpu_numbers_exist", "gpus_picked_by_code", "gpus_picked_by_hand", "local_gpus"]
@@ -104,7 +103,7 @@ def gpus_picked_by_code(case: Case) -> Iterator[Finding]:
     is_shared = len(here) > 1 and len(case.todo) > 1
     if not _is_local(case) or not (is_shared or (here and case.world.mask)):
         return
-    for source in case.world.sources:
+    for source in case.sources("script"):
         match = _set_in_code(source)
         if match is not None:
             line = source.text.count("\n", 0, match.start(1)) + 1
@@ -129,7 +128,7 @@ def local_gpus(case: Case) -> int:
 
 def _mask_of(case: Case, run: Run) -> Picked | None:
     """What the command sets, which wins, else the spec."""
-    found = SET_IN_COMMAND.search(_filled(run))
+    found = SET_IN_COMMAND.search(filled(run.command, at_launch(run)) or "")
     if found:
         return _picked(found[1], command_at(case.experiment, run), f"{VARIABLE}={found[1]}")
     value = case.experiment.environment.variables.get(VARIABLE)
@@ -150,7 +149,7 @@ def _trouble(case: Case, run: Run) -> _Trouble | None:
 
 
 def _in_command(case: Case, run: Run) -> Iterator[Picked]:
-    values, at = _values(run), command_at(case.experiment, run)
+    values, at = at_launch(run), command_at(case.experiment, run)
     for option in options(words_of(run.command)):
         value = filled(option.value, values) or ""
         if option.name != VARIABLE:
@@ -159,10 +158,8 @@ def _in_command(case: Case, run: Run) -> Iterator[Picked]:
 
 def _in_configs(case: Case, run: Run) -> Iterator[Picked]:
     """Of the configurations that the command of the run names."""
-    text = _filled(run)
-    for source in case.world.sources:
-        if source.kind == "config" and source.path in text:
-            yield from _in_content(source, source.content, "")
+    for source in case.configs_of(run):
+        yield from _in_content(source, source.content, "")
 
 
 def _in_content(source: SourceFact, content: dict[str, object], above: str) -> Iterator[Picked]:
@@ -183,15 +180,6 @@ def _of_value(name: str, value: str, at: str, words: str) -> Iterator[Picked]:
         yield from (found,) if found else ()
 
 
-def _filled(run: Run) -> str:
-    return filled(run.command, _values(run)) or ""
-
-
-def _values(run: Run) -> dict[str, Scalar]:
-    """Those of a template, and what is only known at the launch."""
-    return {"run_dir": "", "checkpoint": "", **values_of(run)}
-
-
 def _picked(value: str, at: str, words: str) -> Picked | None:
     """None of what are no numbers, as UUIDs, and of what switches GPUs off."""
     value = value.strip().strip("\"'")
@@ -201,7 +189,7 @@ def _picked(value: str, at: str, words: str) -> Picked | None:
 
 
 def _set_in_code(source: SourceFact) -> re.Match[str] | None:
-    if source.kind != "script" or VARIABLE not in source.text:
+    if VARIABLE not in source.text:
         return None
     found = SET_IN_CODE.finditer(source.text)
     return next((match for match in found if match[1].strip().strip("\"'").lower() not in NO_GPU), None)

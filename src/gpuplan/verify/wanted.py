@@ -19,6 +19,7 @@ __all__ = [
     "MODEL_ROOTS",
     "FilledInput",
     "Wanted",
+    "at_launch",
     "filled",
     "head_of",
     "inputs_of",
@@ -96,6 +97,11 @@ def setting_paths(runs: Sequence[Run]) -> dict[str, list[Run]]:
             if isinstance(value, str) and value.startswith(PATH_ROOTS):
                 found.setdefault(value, []).append(run)
     return found
+
+
+def at_launch(run: Run) -> dict[str, Scalar]:
+    """All that the command of `run` may name; what is only known at its launch is empty."""
+    return {"run_dir": "", "checkpoint": "", **values_of(run)}
 
 
 def filled(template: str, values: Mapping[str, Scalar]) -> str | None:
